@@ -1,0 +1,87 @@
+# `make help` lists the targets. Everything runs inside .venv, which `make setup` builds.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+# Tests of different kinds would fight over the same cores, and their output would mix.
+.NOTPARALLEL:
+
+IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+# The first interpreter that is new enough; `make setup PYTHON=...` names another.
+PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
+	if $$name -c '$(IS_NEW_ENOUGH)' 2>/dev/null; then echo $$name; break; fi; done)
+
+BIN := .venv/bin
+# Written last, so it stands for a finished installation only.
+STAMP := .venv/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PYTEST := $(BIN)/python -m pytest
+DIGITS := data/digits
+SOURCES := orchestrator pipelines tests
+
+.PHONY: help setup quickstart test test-unit test-ray test-chaos test-all lint types layers check \
+	format docs clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Make .venv with the pinned dependencies and the project (nothing to do when up to date)
+
+$(STAMP): pyproject.toml constraints.txt
+	@if ! $(or $(PYTHON),false) -c '$(IS_NEW_ENOUGH)' 2>/dev/null; then \
+		echo "error: Python 3.11 or newer is needed; $(or $(PYTHON),what is on PATH) does not do." >&2; \
+		echo "hint: name one with 'make setup PYTHON=/path/to/python3.11'." >&2; \
+		exit 1; \
+	fi
+	@rm -f $@
+	@if ! { $(BIN)/python -c '$(IS_NEW_ENOUGH)' && $(PIP) --version; } >/dev/null 2>&1; then \
+		rm -rf .venv && $(PYTHON) -m venv .venv; \
+	fi
+	$(PIP) install --quiet --constraint constraints.txt setuptools
+	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --editable '.[digits,dev]'
+	@touch $@
+
+quickstart: $(STAMP) | $(DIGITS) ## Set up, prepare the digits data, train on it, print the result
+	$(BIN)/orchestrator run jobs/digits.yaml
+
+# Only made where it is missing: preparing writes aside and renames, so the folder is never half full.
+$(DIGITS): | $(STAMP)
+	$(BIN)/python -m pipelines.digits.prepare --out $@
+
+test: lint types layers test-unit test-ray test-chaos ## All checks and all tests but the slow ones
+
+test-unit: $(STAMP) ## Tests without Ray, network or GPU
+	$(PYTEST) tests/unit tests/architecture -m "not slow"
+
+test-ray: $(STAMP) ## Tests on an embedded Ray, but the slow ones
+	$(PYTEST) tests/ray -m "not slow"
+
+test-chaos: $(STAMP) ## Tests that kill processes, but the slow ones
+	$(PYTEST) tests/chaos -m "not slow"
+
+test-all: lint types layers ## All checks and every test, the slow ones and (on a GPU) the GPU ones too
+	$(PYTEST) tests
+
+lint: $(STAMP) ## Formatting and lint rules
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+
+types: $(STAMP) ## mypy --strict
+	$(BIN)/mypy
+
+layers: $(STAMP) ## Imports go down the layers only
+	$(BIN)/lint-imports
+
+check: lint types layers test-unit ## What to run before each commit
+
+format: $(STAMP) ## Rewrite the sources as `make lint` wants them
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+docs: $(STAMP) ## Write docs/spec.md anew from the spec models
+	$(BIN)/orchestrator schema --markdown > docs/spec.md.new
+	mv docs/spec.md.new docs/spec.md
+
+clean: ## Remove .venv, prepared data and caches; the runs stay
+	rm -rf .venv data build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,48 @@
+"""Training orchestrator: one job spec, exact streams through Ray Data, training through Ray Train.
+
+The public names are imported when they are first used, so that `import orchestrator` stays cheap:
+neither ray nor torch is loaded until something needs it.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from orchestrator.data.random import RowRandom
+    from orchestrator.data.transforms import Transform
+    from orchestrator.errors import OrchestratorError
+    from orchestrator.run.driver import run
+    from orchestrator.run.planning import plan
+    from orchestrator.spec.job import JobSpec
+    from orchestrator.spec.load import load_job
+    from orchestrator.train.task import TrainTask
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "JobSpec",
+    "OrchestratorError",
+    "RowRandom",
+    "TrainTask",
+    "Transform",
+    "load_job",
+    "plan",
+    "run",
+]
+
+_HOMES = {
+    "JobSpec": "orchestrator.spec.job",
+    "OrchestratorError": "orchestrator.errors",
+    "RowRandom": "orchestrator.data.random",
+    "TrainTask": "orchestrator.train.task",
+    "Transform": "orchestrator.data.transforms",
+    "load_job": "orchestrator.spec.load",
+    "plan": "orchestrator.run.planning",
+    "run": "orchestrator.run.driver",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,0 +1,103 @@
+"""The attempts of a run: who started when, from which checkpoint, and which attempt may commit.
+
+A run is a chain of attempts. What counts as done follows the line of parents from the newest
+attempt back, not the largest step: an attempt that started earlier may have gone further.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from orchestrator.checkpoint.files import storage_errors, sync, write_synced
+from orchestrator.errors import CheckpointError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attempt:
+    """One start of the workers.
+
+    `parent` is the attempt whose checkpoint it began with, None where it began from nothing; `step`
+    counts the steps of the whole run that were done then.
+    """
+
+    number: int
+    parent: int | None
+    step: int
+    checkpoint: str | None
+    checkpoint_digest: str | None
+    workers: int
+    driver: int
+    reason: str
+    host: str
+    pid: int
+    started_at: float
+
+
+class AttemptLog:
+    """The files `attempts/N.json` of a run; a number is used once."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def all(self) -> list[Attempt]:
+        """All attempts so far, oldest first."""
+        names = {field.name for field in fields(Attempt)}
+        found = []
+        for number in self._numbers():
+            path = self._directory / f"{number}.json"
+            with storage_errors("read", path):
+                try:
+                    stored = json.loads(path.read_bytes())
+                    found.append(Attempt(**{k: v for k, v in stored.items() if k in names}))
+                except (ValueError, TypeError, AttributeError) as error:
+                    raise CheckpointError(f"{path} is not an attempt's record: {error}") from error
+        return found
+
+    def begin(self, attempt: Attempt) -> None:
+        """Records an attempt, whole or not at all; from now on no earlier one may commit.
+
+        Raises:
+            CheckpointError: another driver has begun an attempt with this number.
+        """
+        path = self._directory / f"{attempt.number}.json"
+        with storage_errors("write", path):
+            self._directory.mkdir(parents=True, exist_ok=True)
+            staged = self._directory / f".{attempt.number}.{os.getpid()}.tmp"
+            write_synced(staged, json.dumps(asdict(attempt), indent=1).encode())
+            try:
+                # A link, and not a rename, fails where another driver was first.
+                os.link(staged, path)
+            except FileExistsError as error:
+                raise CheckpointError(
+                    f"another driver has begun attempt {attempt.number} of this run"
+                ) from error
+            finally:
+                staged.unlink()
+            sync(self._directory)
+
+    def newest(self) -> int:
+        """The number of the newest attempt, 0 where there was none."""
+        return max(self._numbers(), default=0)
+
+    def fence(self, number: int) -> Callable[[], None]:
+        """A check that raises CheckpointError once attempt `number` has been succeeded.
+
+        Workers go on for seconds after their driver was killed; without it, they could commit a
+        checkpoint in the middle of their successors' work.
+        """
+
+        def check() -> None:
+            if (newest := self.newest()) > number:
+                raise CheckpointError(
+                    f"attempt {number} has been succeeded by attempt {newest} and may not commit"
+                )
+
+        return check
+
+    def _numbers(self) -> list[int]:
+        if not self._directory.is_dir():
+            return []
+        names = (path.stem for path in self._directory.glob("*.json"))
+        return sorted(int(name) for name in names if name.isdigit())

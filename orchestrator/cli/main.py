@@ -1,0 +1,104 @@
+"""The `orchestrator` command: finds the verb, runs it, turns errors into exit codes."""
+
+import argparse
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Protocol, cast
+
+from orchestrator.cli.output import complain, say
+from orchestrator.errors import OrchestratorError
+
+# Verb -> module and one line of help. Only the module of the chosen verb is imported: that is
+# what keeps `--help` and `validate` free of ray and torch.
+VERBS = {
+    "run": ("orchestrator.cli.run", "train a job, or resume it"),
+    "plan": ("orchestrator.cli.plan", "show what a job would do, without starting anything"),
+    "validate": ("orchestrator.cli.validate", "check a job spec and the code it names"),
+    "schema": ("orchestrator.cli.schema", "print the JSON Schema of job specs"),
+}
+INTERRUPTED = 130
+USAGE = 2
+
+
+class Verb(Protocol):
+    """A module with a verb; `main` calls both functions, once, in this order."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
+
+    def run(self, args: argparse.Namespace) -> int: ...
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(arguments)
+    except OrchestratorError as error:
+        complain(f"error: {error}")
+        if error.hint:
+            complain(f"hint: {error.hint}")
+        return error.exit_code
+    except KeyboardInterrupt:
+        complain("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader, such as `head`, has had enough; a closing flush must not complain again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _run(arguments: list[str]) -> int:
+    match arguments:
+        case [] | ["-h" | "--help" | "help", *_]:
+            say(_overview())
+            return 0 if arguments else USAGE
+        case ["--version", *_]:
+            say(f"orchestrator {_version()}")
+            return 0
+        case [verb, *rest] if verb in VERBS:
+            return _run_verb(verb, rest)
+        case [verb, *_]:
+            close = difflib.get_close_matches(verb, VERBS, n=1)
+            question = f'; did you mean "{close[0]}"?' if close else ""
+            complain(f'error: no verb "{verb}"{question} (verbs: {", ".join(VERBS)})')
+    return USAGE
+
+
+def _run_verb(verb: str, arguments: list[str]) -> int:
+    module, text = VERBS[verb]
+    implementation = cast("Verb", importlib.import_module(module))
+    parser = argparse.ArgumentParser(
+        prog=f"orchestrator {verb}", description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False
+    )
+    implementation.add_arguments(parser)
+    try:
+        args = parser.parse_args(arguments)
+    except SystemExit as stop:
+        # argparse has printed its help (0) or a usage error (2).
+        return stop.code if isinstance(stop.code, int) else USAGE
+    return implementation.run(args)
+
+
+def _overview() -> str:
+    width = max(map(len, VERBS))
+    verbs = "\n".join(f"  {verb:<{width}}  {text}" for verb, (_, text) in VERBS.items())
+    return (
+        "usage: orchestrator VERB ...\n\n"
+        "Trains a model from one job spec: Ray Data feeds Ray Train.\n\n"
+        f"verbs:\n{verbs}\n\n"
+        "options:\n  -h, --help  this text; after a verb, the options of the verb\n"
+        "  --version   the version\n\n"
+        "exit codes: 0 done, 1 the job failed, 2 the spec or the plan is wrong, 3 cluster,\n"
+        "            4 checkpoint, 5 data, 130 interrupted"
+    )
+
+
+def _version() -> str:
+    metadata = importlib.import_module("importlib.metadata")
+    try:
+        return str(metadata.version("training-orchestrator"))
+    except metadata.PackageNotFoundError:
+        return "(not installed)"

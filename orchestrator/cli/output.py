@@ -1,0 +1,13 @@
+"""The only place that prints, besides the console of a run."""
+
+import sys
+
+
+def say(text: str) -> None:
+    """Prints a line of the answer to standard output."""
+    print(text, flush=True)
+
+
+def complain(text: str) -> None:
+    """Prints a line about what went wrong to standard error."""
+    print(text, file=sys.stderr, flush=True)

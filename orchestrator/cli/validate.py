@@ -1,0 +1,45 @@
+"""`orchestrator validate`: checks a spec and the code it names, and starts nothing."""
+
+import argparse
+from pathlib import Path
+
+from orchestrator.cli.output import say
+from orchestrator.cli.spec_arguments import add_spec_arguments, read_spec
+from orchestrator.spec.check import check_symbols
+from orchestrator.spec.job import JobSpec
+from orchestrator.units import format_count
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of the verb."""
+    add_spec_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Checks the spec.
+
+    Raises:
+        SpecError: The spec, or the code that it names, is wrong.
+    """
+    job = read_spec(args)
+    check_symbols(job.spec, Path(job.spec.runtime.working_dir), locate=job.where)
+    say(f"{args.spec}: valid ({_summary(job.spec)})")
+    return 0
+
+
+def _summary(spec: JobSpec) -> str:
+    training = spec.training
+    length = (
+        _counted(training.epochs, "epoch")
+        if training.epochs is not None
+        else _counted(training.steps or 0, "step")
+    )
+    return (
+        f'name "{spec.name}", {_counted(len(spec.transforms), "transform")}, {length}, '
+        f"global batch {format_count(training.global_batch_size)}, "
+        f"{_counted(spec.scaling.workers, 'worker')}"
+    )
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{format_count(count)} {noun}" + "s" * (count != 1)

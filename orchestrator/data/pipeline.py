@@ -1,0 +1,92 @@
+"""A stream plan translated to Ray Data: window numbers -> actor pools -> one block a lane."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import ray.data
+from ray.data import ActorPoolStrategy, DataContext, Dataset, ExecutionOptions, ExecutionResources
+
+from orchestrator.data.reader import MapStage, ReadStage, StageTask
+from orchestrator.plan.stream import StreamPlan
+
+# Window numbers in one block of the input: small enough to start at once, few enough for millions.
+_NUMBERS_PER_TASK = 2000
+# Logical CPUs of the one task at a time that makes window numbers.
+NUMBERING_CPUS = 1
+
+
+def build_stream(
+    stream: StreamPlan,
+    *,
+    root: Path,
+    first_superblock: int,
+    last_superblock: int,
+    object_store_bytes: int | None = None,
+) -> Dataset:
+    """Superblocks [first, last) of a stream, one block a lane, in order.
+
+    Args:
+        root: the job's working directory, where the transforms are found.
+        object_store_bytes: what the stream may hold in the object store, None for Ray's share.
+    """
+    windows = range(
+        stream.geometry.window_of(first_superblock),
+        stream.geometry.window_of(last_superblock - 1) + 1,
+    )
+    with _stream_context(stream, object_store_bytes):
+        numbers = ray.data.range(
+            len(windows), override_num_blocks=max(1, len(windows) // _NUMBERS_PER_TASK)
+        )
+        # One number a block, so one window a task. Also what keeps Ray from fusing the reader with
+        # the range, which would hand all the windows to a single task.
+        dataset = numbers.repartition(target_num_rows_per_block=1, strict=True)
+        for position, stage in enumerate(stream.stages):
+            task = StageTask(
+                stream=stream,
+                stage=stage,
+                root=root,
+                seed=stream.seed,
+                first_superblock=first_superblock,
+                last_superblock=last_superblock,
+            )
+            low, high = stage.workers
+            dataset = dataset.map_batches(
+                MapStage if position else ReadStage,
+                fn_constructor_args=(task,),
+                # An integer would let Ray gather windows, and once put all of them in one task.
+                batch_size=None,
+                batch_format="pyarrow" if position else "numpy",
+                zero_copy_batch=True,
+                num_cpus=stage.cpus,
+                num_gpus=stage.gpus,
+                compute=ActorPoolStrategy(
+                    min_size=low,
+                    max_size=high,
+                    max_tasks_in_flight_per_actor=stage.tasks_in_flight,
+                ),
+            )
+    return dataset
+
+
+@contextmanager
+def _stream_context(stream: StreamPlan, object_store_bytes: int | None) -> Iterator[None]:
+    """Ray Data's settings for the stream, leaving the caller's own as they were."""
+    context = DataContext.get_current().copy()
+    # One byte: every block is cut to a single row, and a row is a whole lane of a superblock. Equal
+    # blocks are what makes Ray's splitter go strictly round (see docs/adr/0002).
+    context.target_max_block_size = 1
+    context.target_min_block_size = 1
+    context.enable_progress_bars = False
+    # A validation stream rests between two validations, and that is no failure.
+    context.execution_no_progress_timeout_s = -1
+    context.execution_options = ExecutionOptions(
+        preserve_order=True,
+        resource_limits=ExecutionResources(
+            cpu=NUMBERING_CPUS + sum(stage.most_cpus for stage in stream.stages),
+            gpu=sum(stage.most_gpus for stage in stream.stages),
+            object_store_memory=object_store_bytes,
+        ),
+    )
+    with DataContext.current(context):
+        yield

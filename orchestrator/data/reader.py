@@ -1,0 +1,140 @@
+"""What runs in the preprocessing workers: windows in, one block a lane of each superblock out."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from orchestrator.data.codec import Columns, decode, encode
+from orchestrator.data.parquet import read_pieces
+from orchestrator.data.transforms import BoundTransform, apply_all
+from orchestrator.plan.geometry import Superblock
+from orchestrator.plan.stages import Stage
+from orchestrator.plan.stream import StreamPlan
+
+# The columns of a block. It has one row: a lane of a superblock.
+SUPERBLOCK, LANE, PAYLOAD = "superblock", "lane", "rows"
+# The column, inside the payload, with each row's number in the index.
+ROW = "_row"
+# A rank whose lanes hold no row of an epoch's last step still takes part in it, with these rows at
+# weight zero; two, because batch normalisation refuses one.
+STAND_IN_ROWS = 2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StageTask:
+    """What a worker of one stage needs to know; it travels once to each worker."""
+
+    stream: StreamPlan
+    stage: Stage
+    root: Path
+    seed: int
+    first_superblock: int
+    last_superblock: int
+
+    def bind(self) -> list[BoundTransform]:
+        """The stage's transforms, ready to be called."""
+        return [BoundTransform(t, root=self.root, seed=self.seed) for t in self.stage.transforms]
+
+
+class ReadStage:
+    """Reads windows and applies the first transforms; constructed once in each worker."""
+
+    def __init__(self, task: StageTask) -> None:
+        self._task = task
+        self._transforms = task.bind()
+        self._order = task.stream.sample_order()
+        self._first_window = task.stream.geometry.window_of(task.first_superblock)
+
+    def __call__(self, batch: dict[str, NDArray[np.int64]]) -> Iterator[pa.Table]:
+        """Window numbers, counted from the start of the stream, to blocks in the stream's order."""
+        for number in batch["id"]:
+            yield from self._window(self._first_window + int(number))
+
+    def _window(self, number: int) -> Iterator[pa.Table]:
+        task, geometry = self._task, self._task.stream.geometry
+        epoch, inside = divmod(number, geometry.windows_per_epoch)
+        # The rows of a validation pass are the same every time, its random numbers too.
+        order_epoch = epoch if task.stream.epochs_differ else 0
+        window = self._order.window(order_epoch, inside)
+        rows = self._order.row_numbers(window)
+        source = read_pieces(task.stream.index, window.pieces)
+        for name in geometry.superblocks_of_window(number):
+            if not task.first_superblock <= name < task.last_superblock:
+                continue
+            superblock = geometry.superblock(name)
+            places, cuts = _lane_major(self._task, superblock, window.start)
+            picked = places if window.shuffle is None else window.shuffle[places]
+            columns = {key: column[picked] for key, column in source.items()}
+            columns = apply_all(self._transforms, columns, rows[places], order_epoch)
+            yield from _lane_blocks(superblock, columns, rows[places], cuts)
+
+
+class MapStage:
+    """Applies further transforms to lane blocks; constructed once in each worker."""
+
+    def __init__(self, task: StageTask) -> None:
+        self._task = task
+        self._transforms = task.bind()
+
+    def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
+        """A lane's block to a lane's block."""
+        for superblock, lane, payload in open_block(block):
+            # Views into shared memory are read-only; a transform may write into what it gets.
+            columns = {name: column.copy() for name, column in payload.items()}
+            rows = columns.pop(ROW).astype(np.int64)
+            epoch = self._task.stream.geometry.superblock(superblock).epoch
+            epoch = epoch if self._task.stream.epochs_differ else 0
+            columns = apply_all(self._transforms, columns, rows, epoch)
+            yield _block(superblock, lane, columns, rows)
+
+
+def open_block(block: pa.Table) -> Iterator[tuple[int, int, Columns]]:
+    """(superblock, lane, columns) of each row of a block; the columns are views, not copies."""
+    for index in range(block.num_rows):
+        superblock = block[SUPERBLOCK][index].as_py()
+        lane = block[LANE][index].as_py()
+        yield superblock, lane, decode(block[PAYLOAD][index].as_buffer())
+
+
+def _lane_major(
+    task: StageTask, superblock: Superblock, window_start: int
+) -> tuple[NDArray[np.int64], list[int]]:
+    """Places in the window of the superblock's rows, lane after lane, and where each lane ends."""
+    geometry = task.stream.geometry
+    spans: list[NDArray[np.int64]] = []
+    cuts, total = [], 0
+    for lane in range(geometry.lanes):
+        for start, stop in geometry.lane_spans(superblock, lane):
+            if stop > start:
+                spans.append(np.arange(start, stop) - window_start)
+                total += stop - start
+            else:
+                first = superblock.first_step * geometry.batch - window_start
+                spans.append(np.full(STAND_IN_ROWS, first))
+                total += STAND_IN_ROWS
+        cuts.append(total)
+    return np.concatenate(spans), cuts
+
+
+def _lane_blocks(
+    superblock: Superblock, columns: Columns, rows: NDArray[np.int64], cuts: list[int]
+) -> Iterator[pa.Table]:
+    start = 0
+    for lane, stop in enumerate(cuts):
+        part = {name: column[start:stop] for name, column in columns.items()}
+        yield _block(superblock.number, lane, part, rows[start:stop])
+        start = stop
+
+
+def _block(
+    superblock: int, lane: int, columns: Columns, rows: NDArray[np.int64]
+) -> pa.Table:
+    payload = encode({**columns, ROW: rows})
+    # Built from the buffer itself: pa.array would copy the bytes once more.
+    offsets = pa.py_buffer(np.array([0, payload.size], dtype=np.int64))
+    cell = pa.Array.from_buffers(pa.large_binary(), 1, [None, offsets, payload])
+    return pa.table({SUPERBLOCK: [superblock], LANE: [lane], PAYLOAD: cell})

@@ -1,0 +1,173 @@
+"""How a stream is cut for transport: steps, lanes, superblocks and windows. All of it is arithmetic.
+
+Neither the lanes nor the size of a superblock change what is in a global batch: they only say how
+its rows travel.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+MOST_LANES = 32
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cursor:
+    """The next step to train: `step` steps of epoch `epoch` are done."""
+
+    epoch: int
+    step: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Superblock:
+    """Steps [first_step, first_step + steps) of an epoch, carried as one block a lane."""
+
+    number: int
+    epoch: int
+    first_step: int
+    steps: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StreamGeometry:
+    """Sizes of a stream: `rows` an epoch in global batches of `batch` rows.
+
+    A global batch is cut into `lanes` lanes of `batch / lanes` rows; `superblock_steps` consecutive
+    batches travel together; a window is `window_steps` batches, a whole number of superblocks.
+    """
+
+    rows: int
+    batch: int
+    lanes: int
+    superblock_steps: int
+    window_steps: int
+
+    @property
+    def lane_rows(self) -> int:
+        return self.batch // self.lanes
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return -(-self.rows // self.batch)
+
+    @property
+    def superblocks_per_epoch(self) -> int:
+        return -(-self.steps_per_epoch // self.superblock_steps)
+
+    @property
+    def windows_per_epoch(self) -> int:
+        return -(-self.steps_per_epoch // self.window_steps)
+
+    @property
+    def superblocks_per_window(self) -> int:
+        return self.window_steps // self.superblock_steps
+
+    def cursor(self, global_step: int) -> Cursor:
+        """The cursor after `global_step` steps of the whole run."""
+        epoch, step = divmod(global_step, self.steps_per_epoch)
+        return Cursor(epoch=epoch, step=step)
+
+    def global_step(self, cursor: Cursor) -> int:
+        """Steps of the whole run done at a cursor."""
+        return cursor.epoch * self.steps_per_epoch + cursor.step
+
+    def superblock(self, number: int) -> Superblock:
+        """The superblock with this number, counted through all epochs."""
+        epoch, inside = divmod(number, self.superblocks_per_epoch)
+        first = inside * self.superblock_steps
+        steps = min(self.superblock_steps, self.steps_per_epoch - first)
+        return Superblock(number=number, epoch=epoch, first_step=first, steps=steps)
+
+    def superblock_of(self, cursor: Cursor) -> int:
+        """The number of the superblock that holds the cursor's step."""
+        return cursor.epoch * self.superblocks_per_epoch + cursor.step // self.superblock_steps
+
+    def window_of(self, superblock: int) -> int:
+        """The number, through all epochs, of the window that holds a superblock."""
+        epoch, inside = divmod(superblock, self.superblocks_per_epoch)
+        return epoch * self.windows_per_epoch + inside // self.superblocks_per_window
+
+    def superblocks_of_window(self, window: int) -> range:
+        """The numbers of a window's superblocks."""
+        epoch, inside = divmod(window, self.windows_per_epoch)
+        base = epoch * self.superblocks_per_epoch
+        first = inside * self.superblocks_per_window
+        last = min(first + self.superblocks_per_window, self.superblocks_per_epoch)
+        return range(base + first, base + last)
+
+    def lane_span(self, step: int, lane: int) -> tuple[int, int]:
+        """Positions [start, stop) of one lane of one step; empty past the end of the epoch."""
+        start = min(self.rows, step * self.batch + lane * self.lane_rows)
+        return start, min(self.rows, step * self.batch + (lane + 1) * self.lane_rows)
+
+    def lane_spans(self, superblock: Superblock, lane: int) -> Iterator[tuple[int, int]]:
+        """The spans of a lane's block, one a step, in the order in which the block holds them."""
+        for step in range(superblock.first_step, superblock.first_step + superblock.steps):
+            yield self.lane_span(step, lane)
+
+    def lane_block_rows(self, superblock: Superblock, lane: int) -> int:
+        """Rows in one lane's block of a superblock."""
+        return sum(stop - start for start, stop in self.lane_spans(superblock, lane))
+
+    def step_rows(self, step: int) -> int:
+        """Rows in the global batch of a step: `batch`, or what is left at the epoch's end."""
+        return min(self.batch, self.rows - step * self.batch)
+
+    def worker_of(self, superblock: int, lane: int, workers: int) -> int:
+        """The rank that receives a lane.
+
+        Counted from the start of the run and not of the attempt, so that a restart hands each rank
+        the same rows again: with a worker count that does not divide the lanes, anything else would
+        change the order in which gradients are added, and with it their last bits.
+        """
+        return (superblock * self.lanes + lane) % workers
+
+
+def default_lanes(batch: int) -> int:
+    """The largest divisor of the global batch up to 32: a function of the batch alone."""
+    return max(lanes for lanes in range(1, min(MOST_LANES, batch) + 1) if batch % lanes == 0)
+
+
+def choose_window_steps(*, steps_per_epoch: int, batch: int, window_rows: int) -> int:
+    """Steps in a window of about `window_rows` rows, never more than an epoch.
+
+    Rounded up to a multiple of 8 where it is longer, so that several superblock sizes divide it.
+    """
+    steps = max(1, -(-window_rows // batch))
+    if steps > 8:
+        steps = -(-steps // 8) * 8
+    return min(steps, steps_per_epoch)
+
+
+def choose_superblock_steps(*, steps_per_epoch: int, window_steps: int, most: int) -> int:
+    """The most steps, up to `most`, that cut a window into whole superblocks.
+
+    Where one window is the whole epoch nothing has to divide, and the pieces are made even.
+    """
+    if window_steps >= steps_per_epoch:
+        pieces = -(-steps_per_epoch // most)
+        return -(-steps_per_epoch // pieces)
+    return max(size for size in range(1, min(most, window_steps) + 1) if window_steps % size == 0)
+
+
+def cut_stream(
+    *,
+    rows: int,
+    batch: int,
+    lanes: int,
+    window_rows: int,
+    superblock_steps: int | None,
+    most_superblock_steps: int,
+) -> StreamGeometry:
+    """The geometry of a stream; `superblock_steps` None chooses it."""
+    steps = -(-rows // batch)
+    window = choose_window_steps(steps_per_epoch=steps, batch=batch, window_rows=window_rows)
+    size = superblock_steps or choose_superblock_steps(
+        steps_per_epoch=steps, window_steps=window, most=most_superblock_steps
+    )
+    if window >= steps:
+        # One window is the whole epoch: round it up to whole superblocks, the order is the same.
+        window = -(-steps // size) * size
+    return StreamGeometry(
+        rows=rows, batch=batch, lanes=lanes, superblock_steps=size, window_steps=window
+    )

@@ -1,0 +1,91 @@
+"""What a job needs of a cluster, and whether the cluster has it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orchestrator.plan.stages import Stage
+from orchestrator.units import format_count
+
+# Ray schedules the making of window numbers as one task of one CPU, in each stream.
+NUMBERING_CPUS = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClusterCapacity:
+    """What a cluster offers; `cores` are the physical ones where they are known to be ours alone."""
+
+    cpus: float
+    gpus: float
+    cores: int
+    embedded: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Need:
+    """One line of the resource plan."""
+
+    what: str
+    count: str
+    cpus: float
+    gpus: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ResourcePlan:
+    """All that runs at once, and the cluster it has to fit."""
+
+    needs: tuple[Need, ...]
+    capacity: ClusterCapacity
+
+    @property
+    def cpus(self) -> float:
+        return sum(need.cpus for need in self.needs)
+
+    @property
+    def gpus(self) -> float:
+        return sum(need.gpus for need in self.needs)
+
+    def problems(self) -> list[str]:
+        """What the cluster lacks; empty where everything fits."""
+        found = []
+        if self.cpus > self.capacity.cpus:
+            found.append(self._lack("CPUs", self.cpus, self.capacity.cpus))
+        if self.gpus > self.capacity.gpus:
+            found.append(self._lack("GPUs", self.gpus, self.capacity.gpus))
+        return found
+
+    def _lack(self, kind: str, wanted: float, held: float) -> str:
+        attribute = "cpus" if kind == "CPUs" else "gpus"
+        shares = ", ".join(
+            f"{need.what} {getattr(need, attribute):g}"
+            for need in self.needs
+            if getattr(need, attribute)
+        )
+        return f"the job needs {wanted:g} {kind} ({shares}), the cluster has {held:g}"
+
+
+def auto_workers(
+    *, capacity: ClusterCapacity, taken_cpus: float, cpus_per_worker: float, pools: int
+) -> int:
+    """Workers of each preprocessing pool where the spec leaves it open: one a core, if they fit."""
+    fitting = int((capacity.cpus - taken_cpus) / (cpus_per_worker * max(1, pools)))
+    return max(1, min(fitting, capacity.cores))
+
+
+def stage_needs(stages: Sequence[Stage], *, what: str) -> list[Need]:
+    """The needs of a stream: its pools and the task that numbers its windows."""
+    needs = [
+        Need(
+            what=what if not position else f"{what}, stage {position + 1}",
+            count=_span(stage.workers),
+            cpus=stage.most_cpus,
+            gpus=stage.most_gpus,
+        )
+        for position, stage in enumerate(stages)
+    ]
+    return [*needs, Need(what=f"{what}, numbering", count="1", cpus=NUMBERING_CPUS, gpus=0.0)]
+
+
+def _span(workers: tuple[int, int]) -> str:
+    low, high = workers
+    return format_count(low) if low == high else f"{low} to {high}"

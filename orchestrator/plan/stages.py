@@ -1,0 +1,61 @@
+"""Transforms grouped into stages: those that share resources share the workers that read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orchestrator.spec.scaling import PoolSpec
+from orchestrator.spec.transform import Split, TransformSpec
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stage:
+    """One pool of workers and the transforms it applies, in order."""
+
+    transforms: tuple[TransformSpec, ...]
+    cpus: float
+    gpus: float
+    workers: tuple[int, int]
+    tasks_in_flight: int
+
+    @property
+    def most_cpus(self) -> float:
+        return self.cpus * self.workers[1]
+
+    @property
+    def most_gpus(self) -> float:
+        return self.gpus * self.workers[1]
+
+
+def make_stages(
+    transforms: Sequence[TransformSpec], *, split: Split, pool: PoolSpec, auto_workers: int
+) -> tuple[Stage, ...]:
+    """The stages of one split; the first one reads.
+
+    A transform that names resources of its own gets a pool of its own; the ones after it go back to
+    a pool like the reading one's, because a row cannot return to the workers that read it.
+    """
+    workers = (auto_workers, auto_workers) if pool.workers == "auto" else pool.workers
+    groups: list[list[TransformSpec]] = [[]]
+    own: list[bool] = [False]
+    for transform in transforms:
+        if split not in transform.splits:
+            continue
+        apart = transform.has_own_pool
+        if apart or own[-1]:
+            groups.append([])
+            own.append(apart)
+        groups[-1].append(transform)
+    stages = []
+    for group, apart in zip(groups, own, strict=True):
+        settings = group[0] if apart else None
+        stages.append(
+            Stage(
+                transforms=tuple(group),
+                cpus=(settings.cpus if settings and settings.cpus else pool.cpus),
+                gpus=settings.gpus if settings else 0.0,
+                workers=(settings.workers if settings and settings.workers else workers),
+                tasks_in_flight=pool.tasks_in_flight,
+            )
+        )
+    return tuple(stages)
+

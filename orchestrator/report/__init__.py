@@ -1,0 +1,1 @@
+"""What people see of a run: its progress while it lives and its summary afterwards."""

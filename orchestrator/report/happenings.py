@@ -1,0 +1,102 @@
+"""One line for each thing that happens to a run: "step 300  checkpoint  ..."."""
+
+from dataclasses import dataclass
+
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.report.records import Event, ValidationRecord
+from orchestrator.report.text import format_metrics, one_line
+from orchestrator.units import format_bytes, format_duration
+
+_STYLES = {
+    "validation": "cyan",
+    "checkpoint": "green",
+    "set aside": "yellow",
+    "failed": "bold red",
+    "finished": "bold green",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Happening:
+    """One thing that happened: where in the run, what in a word, and what there is to say of it."""
+
+    place: str
+    word: str
+    details: str
+
+    def as_line(self) -> Text:
+        """Returns one line, however long, for files."""
+        line = Text(f"{self.place}  ").append(f"{self.word:<10}", style=self._style())
+        line.append(f"  {self.details}")
+        line.rstrip()
+        return line
+
+    def as_grid(self) -> Table:
+        """Returns the same for terminals: what is too long goes on below where it began."""
+        grid = Table.grid(padding=(0, 2, 0, 0))
+        grid.add_column(no_wrap=True)
+        grid.add_column(no_wrap=True, min_width=10)
+        grid.add_column(overflow="fold")
+        grid.add_row(Text(self.place), Text(self.word, style=self._style()), Text(self.details))
+        return grid
+
+    def _style(self) -> str:
+        return _STYLES.get(self.word, "bold")
+
+
+def of_validation(record: ValidationRecord, *, total_steps: int) -> Happening:
+    """Returns what a validation pass measured, and how long it took."""
+    measured = "  ".join(format_metrics(record.metrics))
+    details = f"{measured}  in {format_duration(record.seconds)}"
+    return _happening(record.step, total_steps, "validation", details)
+
+
+def of_event(event: Event, *, total_steps: int) -> Happening:
+    """Returns what happened; an event of an unknown kind is shown with all its fields."""
+    fields = event.fields
+    match event.event:
+        case "attempt-started":
+            word, details = _started(event)
+        case "attempt-failed":
+            word = "failed"
+            details = f"attempt {event.attempt}: {one_line(str(fields.get('reason')))}"
+        case "checkpoint":
+            word, details = "checkpoint", _checkpoint(event)
+        case "checkpoint-set-aside":
+            word = "set aside"
+            details = f"{fields.get('name')}: {one_line(str(fields.get('reason')))}"
+        case "finished":
+            word, details = "finished", ""
+        case _:
+            word = event.event
+            shown = (f"{name} {value}" for name, value in fields.items() if name != "step")
+            details = one_line(", ".join(shown))
+    return _happening(event.step, total_steps, word, details)
+
+
+def _started(event: Event) -> tuple[str, str]:
+    workers = event.fields.get("workers")
+    on = f"{workers} {'worker' if workers == 1 else 'workers'}"
+    checkpoint = event.fields.get("from_checkpoint")
+    if checkpoint is not None:
+        return "resumed", f"from {checkpoint} on {on} (attempt {event.attempt})"
+    again = "" if event.attempt in (None, 1) else f" (attempt {event.attempt})"
+    return "started", f"on {on}{again}"
+
+
+def _checkpoint(event: Event) -> str:
+    size, seconds = event.fields.get("bytes"), event.fields.get("seconds")
+    parts = [str(event.fields.get("name"))]
+    if isinstance(size, int):
+        parts.append(format_bytes(size))
+    if isinstance(seconds, int | float):
+        parts.append(f"in {format_duration(seconds)}")
+    return "  ".join(parts)
+
+
+def _happening(step: int | None, total_steps: int, word: str, details: str) -> Happening:
+    width = len(f"{total_steps:,}")
+    place = " " * (len("step ") + width) if step is None else f"step {step:>{width},}"
+    return Happening(place=place, word=word, details=details)

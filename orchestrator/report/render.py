@@ -1,0 +1,96 @@
+"""The summary of a run as text for people."""
+
+from collections.abc import Iterable, Sequence
+
+from rich.text import Text
+
+from orchestrator.report.summary import Measured, RunSummary
+from orchestrator.report.text import format_metrics, format_rate, format_share
+from orchestrator.units import format_bytes, format_duration
+
+_LABEL_WIDTH = 13
+_MOST_CHECKPOINTS = 6
+_GOOD_STATUSES = frozenset({"finished", "already finished"})
+
+
+def render(summary: RunSummary, *, width: int = 80) -> Text:
+    """Returns the summary as lines of at most `width` columns; only paths may be longer.
+
+    Print it with a soft wrap, so that paths can be copied whole.
+    """
+    text = Text()
+    text.append(summary.name, style="bold")
+    style = "bold green" if summary.status in _GOOD_STATUSES else "bold yellow"
+    text.append(f"  {summary.status}\n\n", style=style)
+    for label, lines in _rows(summary, width=width - _LABEL_WIDTH - 2):
+        for number, line in enumerate(lines):
+            text.append(f"  {label if number == 0 else '':<{_LABEL_WIDTH}}", style="dim")
+            text.append(f"{line}\n")
+    text.rstrip()
+    return text
+
+
+def _rows(summary: RunSummary, *, width: int) -> Iterable[tuple[str, Sequence[str]]]:
+    yield "trained", _flow(_trained(summary), width)
+    if summary.last is not None:
+        yield "validation", _flow(_validation(summary.last), width)
+    if summary.best is not None and summary.best != summary.last:
+        best = _validation(summary.best, note=f", best {summary.best_metric}")
+        yield "best", _flow(best, width)
+    yield "throughput", _flow(_throughput(summary), width)
+    yield "attempts", [_attempts(summary)]
+    yield "checkpoints", _checkpoints(summary)
+    yield "run", [_sized(str(summary.run_dir), sum(summary.sizes.values()))]
+    if summary.log_file is not None:
+        yield "log", [str(summary.log_file)]
+
+
+def _trained(summary: RunSummary) -> list[str]:
+    return [f"{summary.steps:,} steps", f"{summary.epochs:.4g} epochs", f"{summary.rows:,} rows"]
+
+
+def _validation(measured: Measured, *, note: str = "") -> list[str]:
+    return [*format_metrics(measured.metrics), f"(step {measured.step:,}{note})"]
+
+
+def _throughput(summary: RunSummary) -> list[str]:
+    throughput = summary.throughput
+    if throughput.rows_per_s is None or throughput.wait_share is None:
+        return ["nothing measured"]
+    return [
+        format_rate(throughput.rows_per_s),
+        f"data wait {format_share(throughput.wait_share)}",
+        f"{format_duration(throughput.train_s)} training",
+        f"{format_duration(summary.elapsed_s)} in all",
+    ]
+
+
+def _attempts(summary: RunSummary) -> str:
+    if summary.restarts == 0:
+        return f"{summary.attempts}"
+    return f"{summary.attempts} ({summary.restarts} after a failure)"
+
+
+def _checkpoints(summary: RunSummary) -> list[str]:
+    if not summary.checkpoints:
+        return ["none"]
+    newest = summary.checkpoints[-_MOST_CHECKPOINTS:]
+    shown = [name for name in summary.checkpoints if name in {*newest, summary.best_checkpoint}]
+    lines = [f"{name}  (best)" if name == summary.best_checkpoint else name for name in shown]
+    hidden = len(summary.checkpoints) - len(shown)
+    return [*lines, f"and {hidden} more"] if hidden else lines
+
+
+def _sized(path: str, size: int) -> str:
+    return f"{path}  ({format_bytes(size)})" if size else path
+
+
+def _flow(items: Iterable[str], width: int) -> list[str]:
+    """Returns the items on as few lines as hold them without breaking one."""
+    lines: list[str] = []
+    for item in items:
+        if lines and len(lines[-1]) + 2 + len(item) <= width:
+            lines[-1] += f"  {item}"
+        else:
+            lines.append(item)
+    return lines

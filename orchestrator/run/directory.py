@@ -1,0 +1,110 @@
+"""A run's directory: what lies where, written whole or not at all."""
+
+import json
+import os
+import platform
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.checkpoint.attempts import AttemptLog
+from orchestrator.checkpoint.files import storage_errors, sync, write_synced
+from orchestrator.checkpoint.store import CheckpointStore
+from orchestrator.plan.job import JobPlan
+from orchestrator.spec.load import dump_job
+from orchestrator.train.saving import versions
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunDirectory:
+    """The paths of a run; `open_run` makes it."""
+
+    path: Path
+
+    @property
+    def checkpoints(self) -> CheckpointStore:
+        return CheckpointStore(self.path / "checkpoints")
+
+    @property
+    def attempts(self) -> AttemptLog:
+        return AttemptLog(self.path / "attempts")
+
+    @property
+    def events(self) -> Path:
+        return self.path / "events.jsonl"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model"
+
+    @property
+    def ray(self) -> Path:
+        return self.path / "ray"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    def next_log(self) -> Path:
+        """A new file for everything that Ray and the workers print under one driver."""
+        return self.logs / f"driver-{len(self._logs()) + 1:03d}.log"
+
+    def newest_log(self) -> Path | None:
+        """The newest such file."""
+        return max(self._logs(), default=None)
+
+    def _logs(self) -> list[Path]:
+        return list(self.logs.glob("driver-*.log"))
+
+
+def open_run(plan: JobPlan) -> RunDirectory:
+    """The directory of the plan's run, made where it is not there yet.
+
+    Raises:
+        CheckpointError: the storage cannot be written.
+    """
+    directory = RunDirectory(path=plan.run_dir)
+    with storage_errors("make", plan.run_dir):
+        (plan.run_dir / "logs").mkdir(parents=True, exist_ok=True)
+    replace_file(plan.run_dir / "job.yaml", dump_job(plan.spec))
+    environment = json.dumps(_environment(plan), indent=1, sort_keys=True)
+    replace_file(plan.run_dir / "environment.json", environment)
+    return directory
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Writes a file so that a reader sees the old or the new one, never a part."""
+    with storage_errors("write", path):
+        staged = write_synced(path.with_name(f".{path.name}.{os.getpid()}.tmp"), text.encode())
+        staged.replace(path)
+        sync(path.parent)
+
+
+def _environment(plan: JobPlan) -> Mapping[str, object]:
+    capacity = plan.resources.capacity
+    return {
+        "versions": versions(),
+        "platform": platform.platform(),
+        "host": socket.gethostname(),
+        "command": sys.argv,
+        "git": _git_revision(Path(plan.spec.runtime.working_dir)),
+        "cluster": {"cpus": capacity.cpus, "gpus": capacity.gpus, "cores": capacity.cores},
+        "order_fingerprint": plan.fingerprint.digest,
+    }
+
+
+def _git_revision(root: Path) -> str | None:
+    """The revision of the user's code, marked where it has changes; None outside git."""
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None

@@ -1,0 +1,201 @@
+"""The driver: carries out a plan, one attempt after another, until it is done or given up."""
+
+import math
+import os
+import socket
+import time
+from collections.abc import Callable, Sequence
+
+from pydantic import JsonValue
+from ray.train import TrainingFailedError
+from rich.console import Console
+
+from orchestrator.checkpoint.attempts import Attempt
+from orchestrator.checkpoint.manifest import CheckpointInfo
+from orchestrator.errors import JobFailedError, PlanError
+from orchestrator.jsonl import JsonLinesWriter
+from orchestrator.plan.fingerprint import differences
+from orchestrator.plan.job import JobPlan
+from orchestrator.report.follow import Follower
+from orchestrator.report.progress import ProgressDisplay
+from orchestrator.report.summary import RunSummary
+from orchestrator.run.directory import RunDirectory, open_run
+from orchestrator.run.export import export_model
+from orchestrator.run.failure import Failure, GiveUp, decide, describe_failure
+from orchestrator.run.fit import fit
+from orchestrator.run.planning import plan as make_plan
+from orchestrator.run.result import summarise_run
+from orchestrator.run.session import ray_session
+from orchestrator.spec.job import JobSpec
+
+
+def run(spec: JobSpec, *, console: Console | None = None) -> RunSummary:
+    """Trains a job to its end, resuming it where it has been run before.
+
+    Raises:
+        OrchestratorError: of the kind that says what went wrong; the run can be resumed.
+    """
+    plan = make_plan(spec)
+    return execute(plan, open_run(plan), console=console or Console())
+
+
+def execute(
+    plan: JobPlan, directory: RunDirectory, *, console: Console, log_to_driver: bool = False
+) -> RunSummary:
+    """Carries out a plan; where that has been done before, nothing is left to do.
+
+    Args:
+        console: where the progress is shown.
+        log_to_driver: whether to print what Ray and the workers print, to this process's output.
+    """
+    status = "already finished"
+    with JsonLinesWriter(directory.events) as events:
+        driver = Driver(plan, directory, events)
+        if driver.steps_done() < plan.total_steps:
+            _train(driver, plan, directory, console=console, log_to_driver=log_to_driver)
+            status = "finished"
+        driver.finish()
+    return summarise_run(plan, directory, status=status)
+
+
+def _train(
+    driver: "Driver",
+    plan: JobPlan,
+    directory: RunDirectory,
+    *,
+    console: Console,
+    log_to_driver: bool,
+) -> None:
+    per_epoch = plan.train.geometry.steps_per_epoch
+    display = ProgressDisplay(
+        console,
+        total_steps=plan.total_steps,
+        steps_per_epoch=per_epoch,
+        epochs=math.ceil(plan.total_steps / per_epoch),
+    )
+    with display, Follower(directory.path, display):
+        display.phase("starting Ray")
+        session = ray_session(
+            plan.spec.runtime,
+            plan.resources.capacity,
+            run_dir=directory.path,
+            log_to_driver=log_to_driver,
+        )
+        with session:
+            driver.train(phase=display.phase)
+
+
+class Driver:
+    """Runs attempts until the last step is in a checkpoint.
+
+    Ray's own retries are off: an attempt is one `fit()`, so that what was tried, from where and how
+    often is ours to keep, and survives this process (docs/adr/0001).
+    """
+
+    def __init__(self, plan: JobPlan, directory: RunDirectory, events: JsonLinesWriter) -> None:
+        self._plan = plan
+        self._directory = directory
+        self._events = events
+
+    def steps_done(self) -> int:
+        """Steps of the run that its newest valid checkpoint holds."""
+        return _steps_of(self._newest())
+
+    def train(self, *, phase: Callable[[str], None]) -> None:
+        """Trains to the end.
+
+        Args:
+            phase: told what is being waited for.
+
+        Raises:
+            OrchestratorError: an attempt failed in a way that another would not mend, or the
+                budget is spent.
+        """
+        number = max((a.driver for a in self._directory.attempts.all()), default=0) + 1
+        failures: list[Failure] = []
+        while True:
+            attempt = self._begin(number, failures)
+            workers = self._plan.workers
+            phase("starting 1 worker" if workers == 1 else f"starting {workers} workers")
+            try:
+                fit(self._plan, self._directory, attempt)
+            except TrainingFailedError as error:
+                failure = describe_failure(error, step=attempt.step)
+                failures.append(failure)
+                self._tell("attempt-failed", attempt.number, reason=failure.reason)
+                self._end_or_go_on(failures, error)
+            else:
+                self._tell("finished", attempt.number, step=self._plan.total_steps)
+                return
+
+    def finish(self) -> None:
+        """Exports the final weights; does nothing where that was done."""
+        newest = self._newest()
+        if newest is None or _steps_of(newest) < self._plan.total_steps:
+            raise JobFailedError("training ended without a checkpoint of its last step")
+        export_model(newest, self._directory.model)
+
+    def _begin(self, driver: int, failures: Sequence[Failure]) -> Attempt:
+        """Chooses where to begin, and records it before anything of the attempt runs."""
+        log, store = self._directory.attempts, self._directory.checkpoints
+        while True:
+            newest = self._newest()
+            attempt = Attempt(
+                number=log.newest() + 1,
+                parent=newest.manifest.attempt if newest else None,
+                step=_steps_of(newest),
+                checkpoint=newest.name if newest else None,
+                checkpoint_digest=newest.manifest.digest if newest else None,
+                workers=self._plan.workers,
+                driver=driver,
+                reason=failures[-1].reason if failures else "started",
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                started_at=time.time(),
+            )
+            log.begin(attempt)
+            # From here on no earlier attempt may commit; had one done so since the choice was made,
+            # that newer checkpoint would be lost from the line of parents: choose again.
+            after = next(iter(store.committed()), None)
+            if (after and after.name) == attempt.checkpoint:
+                break
+        store.remove_uncommitted(before_attempt=attempt.number)
+        self._tell(
+            "attempt-started",
+            attempt.number,
+            workers=attempt.workers,
+            from_checkpoint=attempt.checkpoint,
+            step=attempt.step,
+        )
+        return attempt
+
+    def _end_or_go_on(self, failures: Sequence[Failure], error: TrainingFailedError) -> None:
+        budget = self._plan.spec.failure.worker_restarts
+        decision = decide(failures, worker_restarts=budget)
+        if isinstance(decision, GiveUp):
+            raise failures[-1].cause or JobFailedError(
+                f"training failed: {decision.why}",
+                hint=f"what the workers printed is in {self._directory.logs}",
+            ) from error
+
+    def _newest(self) -> CheckpointInfo | None:
+        """The newest checkpoint that verifies, if it belongs to the order of this plan."""
+        newest, set_aside = self._directory.checkpoints.newest_valid()
+        for damaged in set_aside:
+            self._tell("checkpoint-set-aside", None, name=damaged.name, reason=damaged.reason)
+        if newest is None:
+            return None
+        if changed := differences(newest.manifest.parts, self._plan.fingerprint.parts):
+            raise PlanError(
+                f"the run {self._plan.spec.name!r} cannot go on, because its order of rows has"
+                f" changed: {'; '.join(changed)}",
+                hint="--name gives the changed job a run of its own",
+            )
+        return newest
+
+    def _tell(self, event: str, attempt: int | None, **fields: JsonValue) -> None:
+        self._events.write({"time": time.time(), "event": event, "attempt": attempt, **fields})
+
+
+def _steps_of(checkpoint: CheckpointInfo | None) -> int:
+    return checkpoint.manifest.step if checkpoint else 0

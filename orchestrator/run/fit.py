@@ -1,0 +1,85 @@
+"""One attempt: the plan from a step on, as one `fit()` of Ray Train."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ray.data import Dataset
+from ray.train import RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2.api.config import FailureConfig
+
+from orchestrator.checkpoint.attempts import Attempt
+from orchestrator.data.pipeline import build_stream
+from orchestrator.data.split import ExactDataConfig
+from orchestrator.plan.job import JobPlan
+from orchestrator.run.directory import RunDirectory
+from orchestrator.run.session import collective_backend
+from orchestrator.train.config import WorkerConfig
+from orchestrator.train.worker import train_worker
+
+
+def fit(plan: JobPlan, directory: RunDirectory, attempt: Attempt) -> None:
+    """Trains from the attempt's step to the last one; blocks until it ends.
+
+    Raises:
+        ray.train.TrainingFailedError: with the errors of the workers.
+    """
+    scaling = plan.spec.scaling
+    datasets, first_lanes = _streams(plan, attempt.step)
+    config = _worker_config(plan, directory, attempt)
+    trainer = TorchTrainer(
+        train_worker,
+        train_loop_config={"config": config},
+        scaling_config=ScalingConfig(
+            num_workers=plan.workers,
+            use_gpu=scaling.gpus_per_worker > 0,
+            resources_per_worker=_worker_resources(plan),
+        ),
+        torch_config=TorchConfig(
+            backend=collective_backend(gpus_per_worker=scaling.gpus_per_worker)
+        ),
+        datasets=datasets,
+        dataset_config=ExactDataConfig(first_lanes),
+        run_config=RunConfig(
+            # A name of its own: under the old one Ray would resume from a file of its own.
+            name=f"attempt-{attempt.number}",
+            storage_path=str(directory.ray),
+            failure_config=FailureConfig(max_failures=0, controller_failure_limit=0),
+        ),
+    )
+    trainer.fit()
+
+
+def _streams(plan: JobPlan, step: int) -> tuple[dict[str, Dataset | Callable[[], Dataset]], dict[str, int]]:
+    """The data sets of an attempt that begins after `step` steps, and each one's first lane."""
+    root = Path(plan.spec.runtime.working_dir)
+    datasets: dict[str, Dataset | Callable[[], Dataset]] = {}
+    first_lanes: dict[str, int] = {}
+    for stream, span in plan.streams_from(step):
+        datasets[stream.split] = build_stream(
+            stream, root=root, first_superblock=span.start, last_superblock=span.stop
+        )
+        first_lanes[stream.split] = span.start * stream.geometry.lanes
+    return datasets, first_lanes
+
+
+def _worker_config(plan: JobPlan, directory: RunDirectory, attempt: Attempt) -> WorkerConfig:
+    chosen = None
+    if attempt.checkpoint is not None and attempt.checkpoint_digest is not None:
+        chosen = (attempt.checkpoint, attempt.checkpoint_digest)
+    return WorkerConfig(
+        plan=plan,
+        root=Path(plan.spec.runtime.working_dir),
+        run_dir=directory.path,
+        attempt=attempt.number,
+        step=attempt.step,
+        checkpoint=chosen,
+    )
+
+
+def _worker_resources(plan: JobPlan) -> dict[str, float]:
+    scaling = plan.spec.scaling
+    resources = {"CPU": scaling.cpus_per_worker}
+    if scaling.gpus_per_worker:
+        resources["GPU"] = scaling.gpus_per_worker
+    return resources

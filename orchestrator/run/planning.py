@@ -1,0 +1,64 @@
+"""From a spec to a plan: resolves the user's code, indexes the data, looks at the cluster."""
+
+from pathlib import Path
+
+from orchestrator.data.parquet import index_parquet
+from orchestrator.data.transforms import BoundTransform
+from orchestrator.errors import SpecError
+from orchestrator.plan.index import DatasetIndex
+from orchestrator.plan.job import JobPlan, build_plan
+from orchestrator.plan.resources import ClusterCapacity
+from orchestrator.run.session import capacity_of
+from orchestrator.spec.check import check_symbols
+from orchestrator.spec.dataset import SourceSpec
+from orchestrator.spec.job import JobSpec
+from orchestrator.symbols import resolve_symbol, symbol_fingerprint
+from orchestrator.train.task import TrainTask
+
+def plan(spec: JobSpec, *, capacity: ClusterCapacity | None = None) -> JobPlan:
+    """What running the spec will do; nothing is started, only footers of the data are read.
+
+    Args:
+        capacity: of the cluster; by default it is asked, or this machine for an embedded Ray.
+
+    Raises:
+        SpecError, DataError, PlanError: why it cannot be run.
+    """
+    root = Path(spec.runtime.working_dir).resolve()
+    check_symbols(spec, root)
+    _resolve(spec, root)
+    dataset = spec.dataset
+    validation = None
+    if dataset.validation is not None:
+        validation = _index(dataset.validation, root, "dataset.validation")
+    return build_plan(
+        spec.model_copy(
+            update={"runtime": spec.runtime.model_copy(update={"working_dir": str(root)})}
+        ),
+        train=_index(dataset.train, root, "dataset.train"),
+        validation=validation,
+        transform_hashes={
+            transform.use: symbol_fingerprint(transform.use, root) for transform in spec.transforms
+        },
+        capacity=capacity or capacity_of(spec.runtime),
+    )
+
+
+def _index(source: SourceSpec, root: Path, where: str) -> DatasetIndex:
+    return index_parquet(source.paths, root=root, columns=source.columns, where=where)
+
+
+def _resolve(spec: JobSpec, root: Path) -> None:
+    """Imports the task and the transforms, so that a worker is not the first to find a mistake."""
+    for transform in spec.transforms:
+        BoundTransform(transform, root=root, seed=spec.seed)
+    task = resolve_symbol(spec.training.task, root)
+    if not (isinstance(task, type) and issubclass(task, TrainTask)):
+        raise SpecError(
+            f"training.task: {spec.training.task} is not a class derived from"
+            " orchestrator.TrainTask"
+        )
+    if missing := sorted(getattr(task, "__abstractmethods__", ())):
+        raise SpecError(
+            f"training.task: {spec.training.task} does not define {', '.join(missing)}"
+        )

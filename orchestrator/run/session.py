@@ -1,0 +1,214 @@
+"""A Ray cluster for the length of a run: an embedded one, or one that is there already."""
+
+import json
+import logging
+import os
+import shutil
+import signal
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import ray
+import torch
+from ray.exceptions import RayError
+
+from orchestrator.errors import ClusterError
+from orchestrator.plan.resources import ClusterCapacity
+from orchestrator.spec.runtime import RuntimeSpec
+
+_log = logging.getLogger(__name__)
+
+# In the environment of everything that a session starts: whatever bears it after the driver's end
+# is left over, and unlike a recorded process number it can never be somebody else's.
+SESSION_VARIABLE = "ORCHESTRATOR_SESSION"
+SESSION_FILE = "session.json"
+
+# Ray's defaults notice a dead worker after two seconds and move workers into a folder of Ray's.
+_ENVIRONMENT = {
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "60",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS": "0",
+}
+_REAP_GRACE_S = 5.0
+_START_ERRORS = (RayError, ConnectionError, RuntimeError, ValueError, OSError)
+
+# Ray counts declared CPUs. Readers, preprocessing and training must all get some even on a laptop
+# with two cores, or they would wait for each other for ever.
+LEAST_LOGICAL_CPUS = 8
+
+
+@contextmanager
+def ray_session(
+    runtime: RuntimeSpec, capacity: ClusterCapacity, *, run_dir: Path, log_to_driver: bool
+) -> Iterator[None]:
+    """Ray, connected; an embedded cluster is gone afterwards, with all of its processes.
+
+    Raises:
+        ClusterError: it cannot be started or reached.
+    """
+    reap_leftovers(run_dir)
+    session = uuid.uuid4().hex
+    variables = {**_ENVIRONMENT, SESSION_VARIABLE: session}
+    # Short, and not below the run: Ray puts sockets there, whose paths may have 100 characters.
+    folder = Path(tempfile.mkdtemp(prefix="orc-"))
+    remembered = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    record = run_dir / SESSION_FILE
+    record.write_text(json.dumps({"session": session, "folder": str(folder), "pid": os.getpid()}))
+    try:
+        if runtime.address == "local":
+            _start(runtime, capacity, folder, log_to_driver=log_to_driver)
+        else:
+            _connect(runtime, log_to_driver=log_to_driver)
+        yield
+    finally:
+        ray.shutdown()
+        _restore(remembered)
+        _reap(session)
+        shutil.rmtree(folder, ignore_errors=True)
+        record.unlink(missing_ok=True)
+
+
+def capacity_of(runtime: RuntimeSpec) -> ClusterCapacity:
+    """What the cluster that the spec names offers; nothing is started for an embedded one.
+
+    Raises:
+        ClusterError: the cluster cannot be reached.
+    """
+    if runtime.address == "local":
+        return _embedded_capacity(runtime)
+    _connect(runtime, log_to_driver=False)
+    try:
+        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    finally:
+        ray.shutdown()
+    cpus = float(resources.get("CPU", 0.0))
+    gpus = float(resources.get("GPU", 0.0))
+    return ClusterCapacity(cpus=cpus, gpus=gpus, cores=max(1, int(cpus)), embedded=False)
+
+
+def collective_backend(*, gpus_per_worker: float) -> str:
+    """gloo or nccl, by the device that a worker really gets: a GPU may be a mere declaration."""
+    if gpus_per_worker <= 0:
+        return "gloo"
+    probe = ray.remote(_has_gpu).options(num_gpus=gpus_per_worker, num_cpus=0)
+    return "nccl" if ray.get(probe.remote()) else "gloo"
+
+
+def reap_leftovers(run_dir: Path) -> None:
+    """Ends what an earlier driver of this run on this machine left behind when it was killed."""
+    record = run_dir / SESSION_FILE
+    if not record.exists():
+        return
+    try:
+        left = json.loads(record.read_text())
+        session, folder, pid = str(left["session"]), Path(left["folder"]), int(left["pid"])
+    except (ValueError, KeyError, TypeError) as error:
+        _log.warning("%s is damaged, nothing is reaped: %s", record, error)
+        return
+    if not _is_our_driver(pid, session):
+        _reap(session)
+        if folder.name.startswith("orc-"):
+            shutil.rmtree(folder, ignore_errors=True)
+    record.unlink(missing_ok=True)
+
+
+def _start(
+    runtime: RuntimeSpec, capacity: ClusterCapacity, folder: Path, *, log_to_driver: bool
+) -> None:
+    try:
+        ray.init(
+            address="local",
+            num_cpus=int(capacity.cpus),
+            object_store_memory=None if runtime.object_store == "auto" else runtime.object_store,
+            include_dashboard=False,
+            log_to_driver=log_to_driver,
+            logging_level=logging.WARNING,
+            _temp_dir=str(folder),
+        )
+    except _START_ERRORS as error:
+        raise ClusterError(f"cannot start an embedded Ray: {error}") from error
+
+
+def _connect(runtime: RuntimeSpec, *, log_to_driver: bool) -> None:
+    variables = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+    try:
+        ray.init(
+            address=runtime.address,
+            log_to_driver=log_to_driver,
+            logging_level=logging.WARNING,
+            runtime_env={"env_vars": variables, "working_dir": runtime.working_dir},
+        )
+    except _START_ERRORS as error:
+        raise ClusterError(f"cannot reach a Ray cluster at {runtime.address}: {error}") from error
+
+
+def _embedded_capacity(runtime: RuntimeSpec) -> ClusterCapacity:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = cores or 1
+    cpus = max(LEAST_LOGICAL_CPUS, cores) if runtime.cpus == "auto" else runtime.cpus
+    return ClusterCapacity(cpus=cpus, gpus=_local_gpus(), cores=cores, embedded=True)
+
+
+def _local_gpus() -> int:
+    """GPUs that Ray will find here, without asking a driver library for them."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([part for part in visible.split(",") if part.strip() not in {"", "-1"}])
+    return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+
+
+def _restore(remembered: dict[str, str | None]) -> None:
+    for name, value in remembered.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+def _has_gpu() -> bool:
+    return bool(torch.cuda.is_available())
+
+
+def _is_our_driver(pid: int, session: str) -> bool:
+    """Whether the driver that left the record still lives: then nothing of it is left over."""
+    # A driver sets the variable after its start, so only its children show it.
+    return psutil.pid_exists(pid) and pid != os.getpid() and bool(_children_of(pid, session))
+
+
+def _children_of(pid: int, session: str) -> list[psutil.Process]:
+    return [process for process in _bearers(session) if process.ppid() == pid]
+
+
+def _reap(session: str) -> None:
+    """Ends every process of a session, politely first."""
+    for process in _bearers(session):
+        _signal(process, signal.SIGTERM)
+    _, stubborn = psutil.wait_procs(_bearers(session), timeout=_REAP_GRACE_S)
+    for process in stubborn:
+        _signal(process, signal.SIGKILL)
+    psutil.wait_procs(stubborn, timeout=_REAP_GRACE_S)
+
+
+def _bearers(session: str) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and process.environ().get(SESSION_VARIABLE) == session:
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue
+    return found
+
+
+def _signal(process: psutil.Process, number: signal.Signals) -> None:
+    try:
+        process.send_signal(number)
+    except psutil.NoSuchProcess:
+        return

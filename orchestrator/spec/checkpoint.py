@@ -1,0 +1,35 @@
+"""When checkpoints are made, where, and which are kept."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from orchestrator.spec.base import Count, SpecModel, Text
+from orchestrator.units import Interval
+
+
+class BestSpec(SpecModel):
+    """Which checkpoints count as the best."""
+
+    metric: Text = Field(description='Validation metric that decides, such as "accuracy".')
+    mode: Literal["min", "max"] = Field(
+        default="min", description="Whether the smallest or the largest value is best."
+    )
+    keep: Count = Field(default=1, description="Best checkpoints to keep.")
+
+
+class CheckpointSpec(SpecModel):
+    """Where the run lives, how often it is saved and what is kept."""
+
+    storage: Text = Field(
+        default="runs",
+        description="Directory that holds the run directories, relative to runtime.working_dir.",
+    )
+    every: Interval = Field(
+        default=Interval(seconds=300.0),
+        description="Steps, epochs or time between checkpoints.",
+    )
+    keep_latest: Count = Field(default=2, description="Newest checkpoints to keep.")
+    best: BestSpec | None = Field(
+        default=None, description="Best checkpoints to keep besides the newest; null keeps none."
+    )

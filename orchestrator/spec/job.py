@@ -1,0 +1,47 @@
+"""The whole job, and what its sections must agree on."""
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from orchestrator.spec.base import SpecModel, Whole, problem
+from orchestrator.spec.checkpoint import CheckpointSpec
+from orchestrator.spec.dataset import DatasetSpec
+from orchestrator.spec.failure import FailureSpec
+from orchestrator.spec.runtime import RuntimeSpec
+from orchestrator.spec.scaling import ScalingSpec
+from orchestrator.spec.training import TrainingSpec
+from orchestrator.spec.transform import TransformItem
+from orchestrator.units import Name
+
+
+class JobSpec(SpecModel):
+    """What a user asks for: data, preprocessing, training and the means for them."""
+
+    name: Name = Field(description="Name of the run; same name and same storage resume it.")
+    seed: Whole = Field(default=0, description="Seed of every random choice in the job.")
+    dataset: DatasetSpec = Field(description="What is read and in which order.")
+    transforms: tuple[TransformItem, ...] = Field(
+        default=(), description="Steps of preprocessing, in order."
+    )
+    training: TrainingSpec = Field(description="How the model is trained.")
+    scaling: ScalingSpec = Field(
+        default_factory=ScalingSpec, description="Workers of training and preprocessing."
+    )
+    checkpoint: CheckpointSpec = Field(
+        default_factory=CheckpointSpec, description="When checkpoints are made, and which are kept."
+    )
+    failure: FailureSpec = Field(
+        default_factory=FailureSpec, description="How many failures a run survives."
+    )
+    runtime: RuntimeSpec = Field(default_factory=RuntimeSpec, description="Where the job runs.")
+
+    @model_validator(mode="after")
+    def _lanes_divide_batch(self) -> Self:
+        lanes, batch = self.scaling.lanes, self.training.global_batch_size
+        if lanes != "auto" and batch % lanes != 0:
+            raise problem(
+                f"scaling.lanes ({lanes}) must divide training.global_batch_size ({batch})",
+                at="scaling.lanes",
+            )
+        return self

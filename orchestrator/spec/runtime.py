@@ -1,0 +1,28 @@
+"""Where the job runs."""
+
+from pydantic import Field
+
+from orchestrator.spec.base import Auto, Count, SpecModel, Text
+from orchestrator.units import ByteSize
+
+
+class RuntimeSpec(SpecModel):
+    """The Ray cluster and the directory of the user's code."""
+
+    address: Text = Field(
+        default="local",
+        description='Address of a Ray cluster; "local" starts one inside the process, '
+        '"auto" looks for a running one.',
+    )
+    cpus: Count | Auto = Field(
+        default="auto",
+        description='Logical CPUs of a local Ray; "auto" takes those of the machine.',
+    )
+    object_store: ByteSize | Auto = Field(
+        default="auto",
+        description='Memory for blocks in a local Ray, such as "512MiB"; "auto" lets Ray choose.',
+    )
+    working_dir: Text = Field(
+        default=".",
+        description="Directory of the user's code and data, relative to the spec file.",
+    )

@@ -1,0 +1,54 @@
+"""How many workers train and preprocess, and with what."""
+
+from pydantic import Field
+
+from orchestrator.spec.base import Auto, Count, NonNegative, Positive, SpecModel, WorkerRange
+
+
+class PoolSpec(SpecModel):
+    """A pool of actors that read and preprocess."""
+
+    workers: WorkerRange | Auto = Field(
+        default="auto",
+        description='Actors, [min, max] or one number for both; "auto" lets the plan choose.',
+    )
+    cpus: Positive = Field(default=1.0, description="CPUs of each actor.")
+    tasks_in_flight: Count = Field(
+        default=6,
+        description="Calls queued at each actor, so that it never waits for the next one.",
+    )
+
+
+class ValidationPoolSpec(PoolSpec):
+    """A pool of actors for validation, small by default."""
+
+    workers: WorkerRange | Auto = Field(
+        default=(1, 1),
+        description='Actors, [min, max] or one number for both; "auto" lets the plan choose.',
+    )
+
+
+class ScalingSpec(SpecModel):
+    """Workers of training and of preprocessing, and the shape of the stream between them."""
+
+    workers: Count = Field(default=1, description="Training workers.")
+    cpus_per_worker: Positive = Field(default=1.0, description="CPUs of each training worker.")
+    gpus_per_worker: NonNegative = Field(
+        default=0.0, description="GPUs of each training worker; 0 trains on CPUs."
+    )
+    lanes: Count | Auto = Field(
+        default="auto",
+        description="Fixed parts of each global batch, the most workers that can share it; "
+        'must divide training.global_batch_size; "auto" lets the plan choose.',
+    )
+    superblock_steps: Count | Auto = Field(
+        default="auto",
+        description='Steps that travel in one block of the stream; "auto" lets the plan choose.',
+    )
+    preprocessing: PoolSpec = Field(
+        default_factory=PoolSpec, description="Pool that reads and preprocesses training rows."
+    )
+    validation: ValidationPoolSpec = Field(
+        default_factory=ValidationPoolSpec,
+        description="Pool that reads and preprocesses validation rows.",
+    )

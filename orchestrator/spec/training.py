@@ -1,0 +1,180 @@
+"""How the model is trained: task, batches, optimizer and schedule."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+
+from orchestrator.spec.base import (
+    Arguments,
+    BelowOne,
+    Count,
+    Flag,
+    Fraction,
+    NonNegative,
+    Positive,
+    SpecModel,
+    Whole,
+    kind_or_mapping,
+    problem,
+)
+from orchestrator.symbols import Reference
+from orchestrator.units import Interval
+
+
+class AdamW(SpecModel):
+    """Adam with decoupled weight decay."""
+
+    type: Literal["adamw"] = Field(default="adamw", description="Adam with decoupled weight decay.")
+    lr: Positive = Field(default=1e-3, description="Peak learning rate.")
+    weight_decay: NonNegative = Field(default=0.01, description="Weight decay.")
+    betas: tuple[BelowOne, BelowOne] = Field(
+        default=(0.9, 0.999), description="Decay rates of the first and the second moment."
+    )
+    eps: Positive = Field(default=1e-8, description="Term added to the denominator.")
+
+
+class Sgd(SpecModel):
+    """Stochastic gradient descent."""
+
+    type: Literal["sgd"] = Field(default="sgd", description="Stochastic gradient descent.")
+    lr: Positive = Field(description="Peak learning rate.")
+    momentum: BelowOne = Field(default=0.0, description="Momentum; 0 is without.")
+    nesterov: Flag = Field(
+        default=False, description="Whether to use Nesterov's momentum; needs momentum above 0."
+    )
+    weight_decay: NonNegative = Field(default=0.0, description="Weight decay.")
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> Self:
+        if self.nesterov and self.momentum == 0:
+            raise problem("nesterov: true needs a momentum above 0, and momentum is 0")
+        return self
+
+
+class Constant(SpecModel):
+    """The peak learning rate after the warm-up."""
+
+    type: Literal["constant"] = Field(
+        default="constant", description="The peak learning rate after the warm-up."
+    )
+    warmup_steps: Whole = Field(
+        default=0, description="Steps of linear rise to the peak; 0 is without."
+    )
+
+
+class Linear(SpecModel):
+    """A straight fall from the peak to a final share of it."""
+
+    type: Literal["linear"] = Field(
+        default="linear", description="A straight fall after the warm-up."
+    )
+    warmup_steps: Whole = Field(
+        default=0, description="Steps of linear rise to the peak; 0 is without."
+    )
+    final_fraction: Fraction = Field(
+        default=0.0, description="Share of the peak learning rate that is left at the last step."
+    )
+
+
+class Cosine(SpecModel):
+    """Half a cosine from the peak to a final share of it."""
+
+    type: Literal["cosine"] = Field(
+        default="cosine", description="Half a cosine after the warm-up."
+    )
+    warmup_steps: Whole = Field(
+        default=0, description="Steps of linear rise to the peak; 0 is without."
+    )
+    final_fraction: Fraction = Field(
+        default=0.0, description="Share of the peak learning rate that is left at the last step."
+    )
+
+
+def _no_clock(every: Interval) -> Interval:
+    if every.seconds is not None:
+        raise ValueError(
+            'wanted steps or epochs such as "100 steps" or "1 epoch": '
+            "clocks differ between workers, and all must agree when to validate"
+        )
+    return every
+
+
+StepInterval = Annotated[
+    Interval,
+    AfterValidator(_no_clock),
+    WithJsonSchema({"type": "string", "format": "step-interval"}),
+]
+OptimizerSpec = Annotated[
+    AdamW | Sgd,
+    Field(discriminator="type"),
+    BeforeValidator(
+        kind_or_mapping("adamw"),
+        json_schema_input_type=Annotated[AdamW | Sgd, Field(discriminator="type")]
+        | Literal["adamw"],
+    ),
+]
+ScheduleSpec = Annotated[
+    Constant | Linear | Cosine,
+    Field(discriminator="type"),
+    BeforeValidator(
+        kind_or_mapping("constant"),
+        json_schema_input_type=Annotated[Constant | Linear | Cosine, Field(discriminator="type")]
+        | Literal["constant", "linear", "cosine"],
+    ),
+]
+
+
+class TrainingSpec(SpecModel):
+    """The training task and everything that shapes its steps."""
+
+    task: Reference = Field(description="Class derived from TrainTask.")
+    with_: Arguments = Field(
+        default_factory=dict,
+        validation_alias="with",
+        serialization_alias="with",
+        description="Keyword arguments for its constructor.",
+        json_schema_extra={"default": {}},
+    )
+    epochs: Count | None = Field(
+        default=None, description="Epochs to train; exactly one of epochs and steps is set."
+    )
+    steps: Count | None = Field(
+        default=None, description="Steps to train; exactly one of epochs and steps is set."
+    )
+    global_batch_size: Count = Field(description="Rows of one step, over all workers.")
+    micro_batch_size: Count | None = Field(
+        default=None,
+        description="Rows of one forward pass of a worker; null takes all its rows at once.",
+    )
+    optimizer: OptimizerSpec = Field(
+        default_factory=AdamW,
+        description="Optimizer.",
+        json_schema_extra={"default": "adamw"},
+    )
+    schedule: ScheduleSpec = Field(
+        default_factory=Constant,
+        description="Learning rate over the steps.",
+        json_schema_extra={"default": "constant"},
+    )
+    clip_norm: Positive | None = Field(
+        default=None, description="Largest norm of the whole gradient; null does not clip."
+    )
+    validate_every: StepInterval = Field(
+        default=Interval(epochs=1),
+        description="Steps or epochs between validations.",
+    )
+    report_every: Count = Field(default=10, description="Steps between reports of metrics.")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description='Device to train on; "auto" takes a GPU where one is given.'
+    )
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if self.epochs is not None and self.steps is not None:
+            raise problem(
+                f"exactly one of epochs and steps must be set, and both are "
+                f"(epochs: {self.epochs}, steps: {self.steps}); set the other to null"
+            )
+        if self.epochs is None and self.steps is None:
+            raise problem("exactly one of epochs and steps must be set, and neither is")
+        return self

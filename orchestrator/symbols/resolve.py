@@ -1,0 +1,58 @@
+"""Importing user code."""
+
+import importlib
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+
+from orchestrator.errors import SpecError
+from orchestrator.symbols.find import find_module, nearest
+
+
+def resolve_symbol(reference: str, root: Path) -> object:
+    """Imports what a reference names; `root` comes first on `sys.path` from then on.
+
+    Raises:
+        SpecError: It does not exist, its import fails, or another file has taken its name.
+    """
+    file = find_module(reference, root)
+    module_name, _, name = reference.partition(":")
+    if sys.path[:1] != [str(root)]:
+        sys.path.insert(0, str(root))
+    module = _import(reference, module_name, root)
+    loaded = getattr(module, "__file__", None)
+    if loaded is None or not Path(loaded).samefile(file):
+        raise SpecError(
+            f"{reference}: {loaded} is already imported under this name, so that {file} cannot be",
+            hint="rename one of the two modules, or use a new process",
+        )
+    try:
+        return getattr(module, name)
+    except AttributeError:
+        raise SpecError(
+            f'{reference}: {file} has no "{name}"{nearest(name, dir(module))}'
+        ) from None
+
+
+def _import(reference: str, module_name: str, root: Path) -> ModuleType:
+    try:
+        return importlib.import_module(module_name)
+    except (Exception, SystemExit) as error:
+        where = _where(error, root)
+        text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        raise SpecError(f"{reference}: importing it failed{where}: {text}") from error
+
+
+def _where(error: BaseException, root: Path) -> str:
+    if isinstance(error, SyntaxError) and error.filename:
+        return f" at {error.filename}:{error.lineno}"
+    machinery = {__file__, importlib.__file__}
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith("<frozen") and frame.filename not in machinery
+    ]
+    own = [frame for frame in frames if Path(frame.filename).is_relative_to(root)]
+    # The innermost line of the user's own code says more than a line deep inside a library.
+    return "".join(f" at {frame.filename}:{frame.lineno}" for frame in (own or frames)[-1:])

@@ -1,0 +1,1 @@
+"""The training loop and what a user's task plugs into it."""

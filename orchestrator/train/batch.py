@@ -1,0 +1,32 @@
+"""A rank's rows as tensors on its device."""
+
+import torch
+from torch import Tensor
+
+from orchestrator.data.codec import Columns
+
+# Kinds of numpy type that torch has a tensor for: bool, signed, unsigned, floating, complex.
+_NUMERIC = "biufc"
+
+
+def to_tensors(columns: Columns, device: torch.device) -> dict[str, Tensor]:
+    """The numeric columns as tensors; on the CPU they share the columns' memory.
+
+    Such a tensor may lie in memory that other processes read, so a task must not write into it.
+    """
+    return {
+        name: torch.from_numpy(column).to(device, non_blocking=True)
+        for name, column in columns.items()
+        if column.dtype.kind in _NUMERIC
+    }
+
+
+def micro_batches(batch: dict[str, Tensor], size: int | None) -> list[dict[str, Tensor]]:
+    """The batch in pieces of at most `size` rows, in order; None keeps it whole."""
+    rows = len(next(iter(batch.values()), ()))
+    if size is None or rows <= size:
+        return [batch]
+    return [
+        {name: column[start : start + size] for name, column in batch.items()}
+        for start in range(0, rows, size)
+    ]

@@ -1,0 +1,22 @@
+"""What the driver tells each training worker."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.plan.job import JobPlan
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerConfig:
+    """One attempt, as all of its workers see it.
+
+    `step` is the number of steps of the whole run that are done; `checkpoint` is the name and the
+    digest of the checkpoint they load, None at the start of a run.
+    """
+
+    plan: JobPlan
+    root: Path
+    run_dir: Path
+    attempt: int
+    step: int
+    checkpoint: tuple[str, str] | None

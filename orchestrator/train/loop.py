@@ -1,0 +1,135 @@
+"""The training loop: batches to steps, reports, validations and checkpoints."""
+
+import time
+from collections.abc import Callable, Iterable
+
+import torch
+import torch.distributed as dist
+
+from orchestrator.data.feed import Feed, LocalBatch
+from orchestrator.errors import JobFailedError
+from orchestrator.plan.job import JobPlan
+from orchestrator.train.evaluation import Evaluator
+from orchestrator.train.optimizer import ScheduledOptimizer
+from orchestrator.train.recorder import Recorder, first_not_finite
+from orchestrator.train.saving import Saver
+from orchestrator.train.state import TrainState
+from orchestrator.train.stepper import Stepper, world
+from orchestrator.train.totals import Totals
+
+
+class TrainingLoop:
+    """Trains from the state's step to the plan's last one; all ranks run it in step.
+
+    Args:
+        feed: where the batches come from, asked for its waiting time only.
+        recorder, saver: given to the first rank alone.
+    """
+
+    def __init__(
+        self,
+        plan: JobPlan,
+        state: TrainState,
+        stepper: Stepper,
+        feed: Feed,
+        evaluator: Evaluator | None,
+        *,
+        recorder: Recorder | None,
+        saver: Saver | None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._plan = plan
+        self._state = state
+        self._stepper = stepper
+        self._feed = feed
+        self._evaluator = evaluator
+        self._recorder = recorder
+        self._saver = saver
+        self._clock = clock
+        # Time, rows and waiting at the last report; validations and saves are not counted.
+        self._training_s = self._waited = 0.0
+        self._reported_rows = state.rows
+
+    def run(self, batches: Iterable[LocalBatch]) -> None:
+        """Trains until the plan's last step."""
+        state, began = self._state, self._clock()
+        self._waited = self._feed.wait_s
+        for batch in batches:
+            totals = self._stepper.step(batch, state.step)
+            state.step += 1
+            state.rows += batch.global_rows
+            state.interval = totals if state.interval is None else state.interval.plus(totals)
+            self._training_s += self._clock() - began
+            self._after_step(batch)
+            if state.step == self._plan.total_steps:
+                return
+            began = self._clock()
+        raise JobFailedError(
+            f"the stream ended after step {state.step} of {self._plan.total_steps}"
+        )
+
+    def _after_step(self, batch: LocalBatch) -> None:
+        step, last = self._state.step, self._state.step == self._plan.total_steps
+        if last or step % self._plan.spec.training.report_every == 0:
+            self._report(batch.epoch)
+        metrics: dict[str, float] = {}
+        if self._evaluator is not None and self._plan.validation_due(step):
+            metrics = self._validate(self._evaluator, batch.epoch)
+        if self._saver is not None:
+            finished = batch.step + 1 == self._plan.train.geometry.steps_per_epoch
+            self._saver.after_step(self._state, epoch_finished=finished, metrics=metrics)
+
+    def _report(self, epoch: int) -> None:
+        state = self._state
+        assert state.interval is not None  # a step has just been added to it
+        means = state.interval.means()
+        state.interval = None
+        if (name := first_not_finite(means)) is not None:
+            raise JobFailedError(
+                f"{name} became {means[name]} by step {state.step} (epoch {epoch});"
+                " the weights of that step are not saved",
+                hint="a lower learning rate, training.clip_norm or cleaner rows may help",
+            )
+        waited, self._waited = self._feed.wait_s - self._waited, self._feed.wait_s
+        wait_s, train_s = _over_ranks(waited, self._training_s)
+        rows, self._reported_rows = state.rows - self._reported_rows, state.rows
+        self._training_s = 0.0
+        if self._recorder is not None:
+            self._recorder.training(
+                epoch=epoch,
+                step=state.step,
+                rows=state.rows,
+                lr=_learning_rate(state.optimizer, state.step),
+                means=means,
+                rows_per_s=rows * world()[1] / train_s,
+                wait_share=min(1.0, wait_s / train_s),
+            )
+
+    def _validate(self, evaluator: Evaluator, epoch: int) -> dict[str, float]:
+        began = self._clock()
+        totals: Totals = evaluator.evaluate()
+        means = totals.means()
+        if self._recorder is not None:
+            self._recorder.validation(
+                epoch=epoch,
+                step=self._state.step,
+                rows=totals.rows,
+                means=means,
+                seconds=self._clock() - began,
+            )
+        return means
+
+
+def _over_ranks(*values: float) -> list[float]:
+    """The sums of the values over all ranks; never a zero, as they divide one another."""
+    tensor = torch.tensor(values, dtype=torch.float64)
+    if dist.is_initialized() and dist.get_world_size() > 1:
+        if dist.get_backend() == "nccl":
+            tensor = tensor.cuda()
+        dist.all_reduce(tensor)
+    return [max(value, 1e-9) for value in tensor.tolist()]
+
+
+def _learning_rate(optimizer: ScheduledOptimizer, steps_done: int) -> float:
+    """The learning rate of the last step that was done."""
+    return optimizer.learning_rate(steps_done - 1)

@@ -1,0 +1,90 @@
+"""What the first rank writes down: metrics for people and the record, events for the history."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from orchestrator.jsonl import JsonLinesWriter
+
+
+class Recorder:
+    """Appends to a run's metrics.jsonl and events.jsonl."""
+
+    def __init__(
+        self, run_dir: Path, *, attempt: int, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._metrics = JsonLinesWriter(run_dir / "metrics.jsonl")
+        self._events = JsonLinesWriter(run_dir / "events.jsonl")
+        self._attempt = attempt
+        self._clock = clock
+
+    def training(
+        self,
+        *,
+        epoch: int,
+        step: int,
+        rows: int,
+        lr: float,
+        means: Mapping[str, float],
+        rows_per_s: float,
+        wait_share: float,
+    ) -> None:
+        """One report of training, over the steps since the last one."""
+        others = {name: value for name, value in means.items() if name != "loss"}
+        self._metrics.write(
+            {
+                "time": self._clock(),
+                "attempt": self._attempt,
+                "kind": "train",
+                "epoch": epoch,
+                "step": step,
+                "loss": means["loss"],
+                "lr": lr,
+                "rows": rows,
+                "rows_per_s": rows_per_s,
+                "wait_share": wait_share,
+                "metrics": dict(others),
+            }
+        )
+
+    def validation(
+        self, *, epoch: int, step: int, rows: int, means: Mapping[str, float], seconds: float
+    ) -> None:
+        """The result of one validation."""
+        self._metrics.write(
+            {
+                "time": self._clock(),
+                "attempt": self._attempt,
+                "kind": "validation",
+                "epoch": epoch,
+                "step": step,
+                "rows": rows,
+                "metrics": dict(means),
+                "seconds": seconds,
+            }
+        )
+
+    def checkpoint(self, *, name: str, step: int, size: int, seconds: float) -> None:
+        """A checkpoint was committed."""
+        self._events.write(
+            {
+                "time": self._clock(),
+                "event": "checkpoint",
+                "attempt": self._attempt,
+                "name": name,
+                "step": step,
+                "bytes": size,
+                "seconds": seconds,
+            }
+        )
+
+    def close(self) -> None:
+        """Closes both files."""
+        self._metrics.close()
+        self._events.close()
+
+
+def first_not_finite(means: Mapping[str, float]) -> str | None:
+    """The name of a mean that is not a number or infinite, if there is one."""
+    return next((name for name, value in means.items() if not math.isfinite(value)), None)

@@ -1,0 +1,111 @@
+"""When the first rank saves, and what goes into a checkpoint besides the state."""
+
+import math
+import platform
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import ray
+import torch
+
+from orchestrator.checkpoint.attempts import AttemptLog
+from orchestrator.checkpoint.manager import CheckpointManager
+from orchestrator.checkpoint.policy import AnyOfRetention, BestN, LatestN, RetentionPolicy, save_policy
+from orchestrator.checkpoint.store import CheckpointStore
+from orchestrator.plan.job import JobPlan
+from orchestrator.spec.checkpoint import BestSpec
+from orchestrator.train.recorder import Recorder
+from orchestrator.train.state import TrainState
+
+
+class Saver:
+    """Saves when the policy says so, and whenever a validation is the best so far."""
+
+    def __init__(self, plan: JobPlan, run_dir: Path, *, attempt: int, recorder: Recorder) -> None:
+        spec = plan.spec.checkpoint
+        store = CheckpointStore(run_dir / "checkpoints")
+        rules: list[RetentionPolicy] = [LatestN(spec.keep_latest)]
+        if spec.best is not None:
+            best = spec.best
+            rules.append(BestN(metric=best.metric, mode=best.mode, count=best.keep))
+        self._plan = plan
+        self._recorder = recorder
+        self._manager = CheckpointManager(
+            store,
+            save_policy=save_policy(spec.every),
+            retention=AnyOfRetention(tuple(rules)),
+            attempt=attempt,
+            fence=AttemptLog(run_dir / "attempts").fence(attempt),
+        )
+        self._best = _best_so_far(store, spec.best)
+
+    def after_step(
+        self, state: TrainState, *, epoch_finished: bool, metrics: Mapping[str, float]
+    ) -> None:
+        """Saves the state after a finished step if it is time.
+
+        Args:
+            metrics: of the validation of this very step; empty where there was none.
+        """
+        geometry = self._plan.train.geometry
+        improved = self._improves(metrics)
+        due = self._manager.due(
+            step=state.step,
+            epoch_finished=epoch_finished,
+            epochs_finished=geometry.cursor(state.step).epoch,
+            last=state.step == self._plan.total_steps,
+        )
+        if not (due or improved):
+            return
+        began = time.monotonic()
+        cursor = geometry.cursor(state.step)
+        manifest = self._manager.save(
+            state.write,
+            step=state.step,
+            cursor={"epoch": cursor.epoch, "step": cursor.step},
+            metrics=metrics,
+            order_fingerprint=self._plan.fingerprint.digest,
+            parts=self._plan.fingerprint.parts,
+            versions=versions(),
+        )
+        self._recorder.checkpoint(
+            name=manifest.name,
+            step=state.step,
+            size=sum(entry.size for entry in manifest.files),
+            seconds=time.monotonic() - began,
+        )
+
+    def _improves(self, metrics: Mapping[str, float]) -> bool:
+        best = self._plan.spec.checkpoint.best
+        if best is None or best.metric not in metrics:
+            return False
+        value = metrics[best.metric]
+        if not math.isfinite(value):
+            return False
+        if self._best is not None and (
+            value <= self._best if best.mode == "max" else value >= self._best
+        ):
+            return False
+        self._best = value
+        return True
+
+
+def versions() -> dict[str, str]:
+    """The versions that a checkpoint was written under."""
+    return {
+        "python": platform.python_version(),
+        "ray": ray.__version__,
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "pyarrow": pa.__version__,
+    }
+
+
+def _best_so_far(store: CheckpointStore, best: BestSpec | None) -> float | None:
+    if best is None:
+        return None
+    ranked = BestN(metric=best.metric, mode=best.mode).ranked(store.committed())
+    return ranked[0].manifest.metrics[best.metric] if ranked else None

@@ -1,0 +1,81 @@
+"""Everything that a restart must bring back, as one file of a checkpoint."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict
+
+import torch
+from torch import Tensor
+
+from orchestrator.errors import CheckpointError
+from orchestrator.train.optimizer import ScheduledOptimizer
+from orchestrator.train.strategy import DdpStrategy, ModelState
+from orchestrator.train.totals import Totals
+
+STATE_FILE = "state.pt"
+
+
+class _Stored(TypedDict):
+    model: ModelState
+    optimizer: dict[str, object]
+    step: int
+    rows: int
+    interval_names: list[str]
+    interval_sums: Tensor
+
+
+@dataclass(kw_only=True, slots=True)
+class TrainState:
+    """The state of a run after `step` steps.
+
+    There is no state of random generators: every step seeds them from (seed, step, lane), so the
+    seed and the step are all of it. The schedule, too, is a function of the step. `interval` holds
+    the sums since the last report, so that the report after a restart is that of an undisturbed
+    run.
+    """
+
+    strategy: DdpStrategy
+    optimizer: ScheduledOptimizer
+    step: int = 0
+    rows: int = 0
+    interval: Totals | None = None
+
+    def write(self, directory: Path) -> None:
+        """Writes the state into a checkpoint's directory."""
+        interval = self.interval
+        stored: _Stored = {
+            "model": self.strategy.state(),
+            "optimizer": self.optimizer.optimizer.state_dict(),
+            "step": self.step,
+            "rows": self.rows,
+            "interval_names": list(interval.names) if interval else [],
+            "interval_sums": interval.sums.cpu() if interval else torch.zeros(0),
+        }
+        # Through memory, so that a full disk is an OSError of ours and not torch's own.
+        buffer = io.BytesIO()
+        torch.save(stored, buffer)
+        (directory / STATE_FILE).write_bytes(buffer.getbuffer())
+
+    def read(self, directory: Path) -> None:
+        """Loads the state from a checkpoint whose files have been verified.
+
+        Raises:
+            CheckpointError: it belongs to another model or optimizer.
+        """
+        path = directory / STATE_FILE
+        # weights_only: a checkpoint is data, and must not be able to run code.
+        stored: _Stored = torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            self.strategy.load(stored["model"])
+            self.optimizer.optimizer.load_state_dict(stored["optimizer"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise CheckpointError(
+                f"{path} does not fit the model or the optimizer of the task: {error}",
+                hint="the task's code or parameters changed since the checkpoint was written",
+            ) from error
+        self.step, self.rows = stored["step"], stored["rows"]
+        device = next(iter(self.strategy.model.parameters())).device
+        names = tuple(stored["interval_names"])
+        sums = stored["interval_sums"].to(device)
+        self.interval = Totals(names=names, sums=sums) if names else None

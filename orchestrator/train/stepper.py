@@ -1,0 +1,108 @@
+"""One optimizer step: a rank's share of a global batch, in micro-batches, averaged exactly."""
+
+import random
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from orchestrator.data.feed import LocalBatch
+from orchestrator.errors import JobFailedError
+from orchestrator.train.batch import micro_batches, to_tensors
+from orchestrator.train.optimizer import ScheduledOptimizer
+from orchestrator.train.strategy import DdpStrategy
+from orchestrator.train.task import TrainTask, split_output
+from orchestrator.train.totals import Totals, row_totals
+
+
+class Stepper:
+    """Turns batches into optimizer steps."""
+
+    def __init__(
+        self,
+        task: TrainTask,
+        strategy: DdpStrategy,
+        optimizer: ScheduledOptimizer,
+        *,
+        device: torch.device,
+        seed: int,
+        micro_batch_size: int | None,
+        clip_norm: float | None,
+    ) -> None:
+        self._task = task
+        self._strategy = strategy
+        self._optimizer = optimizer
+        self._device = device
+        self._seed = seed
+        self._micro_batch_size = micro_batch_size
+        self._clip_norm = clip_norm
+
+    def step(self, batch: LocalBatch, number: int) -> Totals:
+        """Trains one step, counted from 0 through the run; the totals of all ranks.
+
+        Every rank has to call it with its share of the same global batch.
+        """
+        seed_everything(self._seed, number, batch.lane)
+        self._strategy.model.train()
+        self._optimizer.optimizer.zero_grad(set_to_none=True)
+        totals = self.forward_backward(batch)
+        if self._clip_norm is not None:
+            nn.utils.clip_grad_norm_(self._strategy.model.parameters(), self._clip_norm)
+        self._optimizer.step(number)
+        return totals.over_ranks()
+
+    def forward_backward(self, batch: LocalBatch) -> Totals:
+        """The gradient of the mean loss over the global batch, and this rank's totals."""
+        tensors = to_tensors(batch.columns, self._device)
+        if not tensors:
+            raise JobFailedError(
+                f"the transforms leave no numeric column to train on; got {sorted(batch.columns)}"
+            )
+        pieces = micro_batches(tensors, self._micro_batch_size)
+        total: Totals | None = None
+        for position, piece in enumerate(pieces):
+            last = position == len(pieces) - 1
+            with self._strategy.accumulating(last=last):
+                part = self._one(piece, counted=len(batch.rows) > 0, of=batch.global_rows)
+            total = part if total is None else total.plus(part)
+        if total is None:
+            raise JobFailedError("a batch without rows reached the training loop")
+        return total
+
+    def _one(self, piece: Mapping[str, Tensor], *, counted: bool, of: int) -> Totals:
+        rows = len(next(iter(piece.values())))
+        losses, metrics = split_output(self._task.loss(self._strategy.trainable, dict(piece)))
+        _check_loss(losses, rows)
+        summed = losses.sum() if losses.ndim else losses * rows
+        # DDP divides the sum over ranks by their number; undone here, so that what is left is the
+        # mean over the rows of the global batch, whichever rank holds how many of them. Stand-ins
+        # weigh nothing, but their pass must happen: the other ranks wait for it.
+        weight = self._strategy.world_size / of if counted else 0.0
+        torch.autograd.backward(summed * weight)
+        return row_totals({**metrics, "loss": losses}, rows=rows, counted=counted)
+
+
+def seed_everything(seed: int, step: int, lane: int) -> None:
+    """Seeds every generator a model may draw from, so that a step needs no earlier one's state."""
+    words = np.random.SeedSequence([seed, step, lane]).generate_state(2, np.uint32)
+    mixed = int(words[0]) | int(words[1]) << 32
+    torch.manual_seed(mixed)
+    random.seed(mixed)
+    np.random.seed(int(words[0]))  # noqa: NPY002 - libraries that users call draw from it
+
+
+def world() -> tuple[int, int]:
+    """(rank, number of ranks) of this process."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
+def _check_loss(losses: Tensor, rows: int) -> None:
+    if losses.ndim > 1 or (losses.ndim == 1 and len(losses) != rows):
+        raise JobFailedError(
+            f"the task's loss has shape {list(losses.shape)} for {rows} rows;"
+            f" wanted one value a row, [{rows}], or a scalar mean"
+        )
+    if not losses.requires_grad:
+        raise JobFailedError("the task's loss does not depend on the model's parameters")

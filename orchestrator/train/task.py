@@ -1,0 +1,55 @@
+"""The training task: the small class a user writes."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from orchestrator.spec.training import AdamW, Sgd
+from orchestrator.train.optimizer import default_optimizer
+
+Batch = dict[str, Tensor]
+LossOutput = Tensor | tuple[Tensor, Mapping[str, Tensor]]
+
+
+class TrainTask(ABC):
+    """What to train. Constructed once in each worker with the spec's `training.with`.
+
+    A batch holds one tensor for each numeric column that the transforms return, [rows, ...]; text
+    and bytes stay behind. Losses and metrics are per row, so that their means are exact however the
+    rows are shared out among workers.
+    """
+
+    @abstractmethod
+    def build_model(self) -> nn.Module:
+        """The model with its initial weights; called with the seed set, before any data is read."""
+
+    @abstractmethod
+    def loss(self, model: nn.Module, batch: Batch) -> LossOutput:
+        """The loss of each row, [rows], and optionally named metrics of each row.
+
+        The gradient is that of the mean over the global batch. A scalar counts as the mean over the
+        rows of this batch.
+        """
+
+    def evaluate(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+        """Metrics of each row for validation, [rows] each; the model is in evaluation mode.
+
+        By default the loss as "loss", and the metrics that `loss` returns.
+        """
+        losses, metrics = split_output(self.loss(model, batch))
+        return {"loss": losses, **metrics}
+
+    def build_optimizer(self, model: nn.Module, spec: AdamW | Sgd) -> Optimizer:
+        """The optimizer; by default the one of the spec over all parameters that want gradients.
+
+        Its learning rate is multiplied by the schedule of the spec in every step.
+        """
+        return default_optimizer(model, spec)
+
+
+def split_output(output: LossOutput) -> tuple[Tensor, Mapping[str, Tensor]]:
+    """The losses and the metrics of what a task's `loss` returned."""
+    return (output, {}) if isinstance(output, torch.Tensor) else output

@@ -1,0 +1,72 @@
+"""Sums over rows and ranks, from which every reported mean is made."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from orchestrator.errors import JobFailedError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Totals:
+    """Sums of named values over `rows` rows, float64 [names + 1]; the last entry counts rows."""
+
+    names: tuple[str, ...]
+    sums: Tensor
+
+    def plus(self, other: "Totals") -> "Totals":
+        """The sums over the rows of both."""
+        if self.names != other.names:
+            raise JobFailedError(
+                f"the task returned metrics {other.names} after {self.names}; the same names are"
+                " wanted for every batch"
+            )
+        return Totals(names=self.names, sums=self.sums + other.sums)
+
+    def over_ranks(self) -> "Totals":
+        """The sums over the rows of all ranks; every rank has to call it."""
+        sums = self.sums.clone()
+        if dist.is_initialized() and dist.get_world_size() > 1:
+            dist.all_reduce(sums)
+        return Totals(names=self.names, sums=sums)
+
+    @property
+    def rows(self) -> int:
+        return round(float(self.sums[-1]))
+
+    def means(self) -> dict[str, float]:
+        """The mean of each value; waits for the device."""
+        values = self.sums.tolist()
+        return {
+            name: value / max(1.0, values[-1])
+            for name, value in zip(self.names, values[:-1], strict=True)
+        }
+
+
+def row_totals(values: Mapping[str, Tensor], *, rows: int, counted: bool) -> Totals:
+    """The totals of per-row values [rows]; a scalar stands for the mean over the rows.
+
+    Args:
+        counted: False for stand-ins: everything counts zero, but the names are known.
+
+    Raises:
+        JobFailedError: a value has another shape.
+    """
+    names = tuple(sorted(values))
+    entries = []
+    for name in names:
+        value = values[name].detach().to(torch.float64)
+        if value.ndim == 0:
+            value = value * rows
+        elif value.shape != (rows,):
+            raise JobFailedError(
+                f"the task returned {name!r} of shape {list(value.shape)} for {rows} rows;"
+                f" wanted one value a row, [{rows}], or a scalar mean"
+            )
+        entries.append(value.sum())
+    first = entries[0] if entries else torch.zeros((), dtype=torch.float64)
+    sums = torch.stack([*entries, torch.full_like(first, rows)])
+    return Totals(names=names, sums=sums if counted else torch.zeros_like(sums))

@@ -1,0 +1,151 @@
+"""What runs in each training worker: everything is put together here, then the loop runs."""
+
+import warnings
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import cast
+
+import pyarrow as pa
+import ray.train
+import ray.train.torch
+import torch
+
+from orchestrator.checkpoint.store import CheckpointStore
+from orchestrator.data.feed import Feed, LocalBatch
+from orchestrator.errors import JobFailedError
+from orchestrator.plan.geometry import Cursor
+from orchestrator.plan.stream import StreamPlan
+from orchestrator.symbols import resolve_symbol
+from orchestrator.train.config import WorkerConfig
+from orchestrator.train.evaluation import Evaluator
+from orchestrator.train.loop import TrainingLoop
+from orchestrator.train.optimizer import ScheduledOptimizer
+from orchestrator.train.recorder import Recorder
+from orchestrator.train.saving import Saver
+from orchestrator.train.state import TrainState
+from orchestrator.train.stepper import Stepper, seed_everything, world
+from orchestrator.train.strategy import DdpStrategy
+from orchestrator.train.task import TrainTask
+
+
+def train_worker(loop_config: dict[str, WorkerConfig]) -> None:
+    """Runs one attempt on one rank; the configuration comes under the key "config"."""
+    config = loop_config["config"]
+    plan, training = config.plan, config.plan.spec.training
+    device = _device(training.device)
+    # Tensors that share a block's memory are read-only, and torch warns of each.
+    warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+    task = _build_task(config)
+    seed_everything(plan.spec.seed, 0, 0)
+    strategy = DdpStrategy(task.build_model(), device)
+    optimizer = ScheduledOptimizer(
+        task.build_optimizer(strategy.model, training.optimizer),
+        training.schedule,
+        total_steps=plan.total_steps,
+    )
+    state = TrainState(strategy=strategy, optimizer=optimizer)
+    stepper = Stepper(
+        task,
+        strategy,
+        optimizer,
+        device=device,
+        seed=plan.spec.seed,
+        micro_batch_size=training.micro_batch_size,
+        clip_norm=training.clip_norm,
+    )
+    feed, batches = _open_training(config, stepper, strategy)
+    _load(config, state)
+    recorder = saver = None
+    if world()[0] == 0:
+        recorder = Recorder(config.run_dir, attempt=config.attempt)
+        saver = Saver(plan, config.run_dir, attempt=config.attempt, recorder=recorder)
+    evaluator = _build_evaluator(config, task, strategy, device)
+    loop = TrainingLoop(
+        plan, state, stepper, feed, evaluator, recorder=recorder, saver=saver
+    )
+    try:
+        loop.run(batches)
+    finally:
+        if recorder is not None:
+            recorder.close()
+
+
+def _device(wanted: str) -> torch.device:
+    if wanted == "cpu":
+        return torch.device("cpu")
+    device = ray.train.torch.get_device()
+    if wanted == "cuda" and device.type != "cuda":
+        raise JobFailedError(
+            "training.device is cuda, but this worker was given no GPU",
+            hint="scaling.gpus_per_worker: 1 asks for one",
+        )
+    return device
+
+
+def _build_task(config: WorkerConfig) -> TrainTask:
+    training = config.plan.spec.training
+    symbol = resolve_symbol(training.task, config.root)
+    if not (isinstance(symbol, type) and issubclass(symbol, TrainTask)):
+        raise JobFailedError(f"training.task: {training.task} is not a class derived from TrainTask")
+    return symbol(**training.with_)
+
+
+def _open_training(
+    config: WorkerConfig, stepper: Stepper, strategy: DdpStrategy
+) -> tuple[Feed, Iterator[LocalBatch]]:
+    """The training batches; the first of them settles the gradient exchange."""
+    (stream, span), *_ = config.plan.streams_from(config.step)
+    feed = _feed(stream, span, first=stream.geometry.cursor(config.step))
+    batches = iter(feed)
+    first = next(batches)
+    seed_everything(config.plan.spec.seed, config.step, first.lane)
+    strategy.settle(lambda: _forget(stepper, first))
+    return feed, chain([first], batches)
+
+
+def _forget(stepper: Stepper, batch: LocalBatch) -> None:
+    stepper.forward_backward(batch)
+
+
+def _load(config: WorkerConfig, state: TrainState) -> None:
+    if config.checkpoint is None:
+        return
+    name, digest = config.checkpoint
+    store = CheckpointStore(config.run_dir / "checkpoints")
+    # The driver chose it; each rank checks that it reads the very same one.
+    _, directory = store.read_verified(name, digest)
+    state.read(directory)
+
+
+def _build_evaluator(
+    config: WorkerConfig, task: TrainTask, strategy: DdpStrategy, device: torch.device
+) -> Evaluator | None:
+    _, *validation = config.plan.streams_from(config.step)
+    if not validation:
+        return None
+    ((stream, span),) = validation
+    geometry = stream.geometry
+    # A pass over the validation rows is to its stream what an epoch is to the training stream.
+    first = Cursor(epoch=span.start // geometry.superblocks_per_epoch, step=0)
+    batches = iter(_feed(stream, span, first=first))
+    return Evaluator(task, strategy, batches, steps=geometry.steps_per_epoch, device=device)
+
+
+def _feed(stream: StreamPlan, span: range, *, first: Cursor) -> Feed:
+    rank, workers = world()
+    shard = ray.train.get_dataset_shard(stream.split)
+    blocks = shard.iter_batches(
+        # A block as it is: cutting it into batches is the feed's work, without a copy.
+        batch_size=None,
+        batch_format="pyarrow",
+        # In blocks: the worker's part of the superblock after the one in hand.
+        prefetch_batches=-(-stream.geometry.lanes // workers),
+    )
+    return Feed(
+        cast("Iterable[pa.Table]", blocks),
+        stream.geometry,
+        rank=rank,
+        workers=workers,
+        first=first,
+        last_superblock=span.stop,
+    )
