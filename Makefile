@@ -82,6 +82,6 @@ docs: $(STAMP) ## Write docs/spec.md anew from the spec models
 	$(BIN)/orchestrator schema --markdown > docs/spec.md.new
 	mv docs/spec.md.new docs/spec.md
 
-clean: ## Remove .venv, prepared data and caches; the runs stay
-	rm -rf .venv data build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+clean: ## Remove .venv, the prepared digits and caches; the runs stay
+	rm -rf .venv $(DIGITS) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Protocol, cast
 
+from orchestrator import __version__
 from orchestrator.cli.output import complain, say
 from orchestrator.errors import OrchestratorError
 
@@ -56,7 +57,7 @@ def _run(arguments: list[str]) -> int:
             say(_overview())
             return 0 if arguments else USAGE
         case ["--version", *_]:
-            say(f"orchestrator {_version()}")
+            say(f"orchestrator {__version__}")
             return 0
         case [verb, *rest] if verb in VERBS:
             return _run_verb(verb, rest)
@@ -94,11 +95,3 @@ def _overview() -> str:
         "exit codes: 0 done, 1 the job failed, 2 the spec or the plan is wrong, 3 cluster,\n"
         "            4 checkpoint, 5 data, 130 interrupted"
     )
-
-
-def _version() -> str:
-    metadata = importlib.import_module("importlib.metadata")
-    try:
-        return str(metadata.version("training-orchestrator"))
-    except metadata.PackageNotFoundError:
-        return "(not installed)"

@@ -1,7 +1,8 @@
-"""A worker's side of a stream: blocks in, its share of each global batch out, nothing copied twice."""
+"""A worker's side of a stream: blocks in, its share of each global batch out, as views."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,61 +66,66 @@ class Feed:
         geometry = self._geometry
         for number in range(geometry.superblock_of(self._first), self._last_superblock):
             superblock = geometry.superblock(number)
-            blocks = {
-                lane: self._next_block(superblock, lane)
-                for lane in range(geometry.lanes)
-                if geometry.worker_of(number, lane, self._workers) == self._rank
-            }
+            columns = self._next_block(superblock)
+            offset = 0
             for step in range(superblock.first_step, superblock.first_step + superblock.steps):
+                size = self._rows_of(step)
                 if (superblock.epoch, step) >= (self._first.epoch, self._first.step):
-                    yield self._share(superblock, step, blocks)
+                    yield self._share(superblock.epoch, step, columns, offset)
+                offset += size or STAND_IN_ROWS
 
-    def _next_block(self, superblock: Superblock, lane: int) -> Columns:
+    def _next_block(self, superblock: Superblock) -> Columns:
         began = self._clock()
         table = next(self._blocks, None)
         self.wait_s += self._clock() - began
-        wanted = f"superblock {superblock.number}, lane {lane} (rank {self._rank})"
+        wanted = f"superblock {superblock.number} for rank {self._rank}"
         if table is None:
             raise DataError(f"the stream ended before {wanted}: rows would be lost")
-        ((number, got_lane, columns),) = open_block(table)
-        if (number, got_lane) != (superblock.number, lane):
+        ((number, rank, columns),) = open_block(table)
+        if (number, rank) != (superblock.number, self._rank):
             raise DataError(
-                f"the stream is out of order: got superblock {number}, lane {got_lane},"
+                f"the stream is out of order: got superblock {number} for rank {rank},"
                 f" wanted {wanted}"
             )
-        rows, expected = len(columns[ROW]), self._rows_of_block(superblock, lane)
-        if rows != expected:
-            raise DataError(f"{wanted} holds {rows} rows instead of {expected}")
+        steps = range(superblock.first_step, superblock.first_step + superblock.steps)
+        expected = sum(self._rows_of(step) or STAND_IN_ROWS for step in steps)
+        if len(columns[ROW]) != expected:
+            raise DataError(f"{wanted} holds {len(columns[ROW])} rows instead of {expected}")
         return columns
 
-    def _rows_of_block(self, superblock: Superblock, lane: int) -> int:
-        spans = self._geometry.lane_spans(superblock, lane)
-        return sum(stop - start or STAND_IN_ROWS for start, stop in spans)
+    def _rows_of(self, step: int) -> int:
+        start, stop = self._geometry.rank_span(step, self._rank, self._workers)
+        return stop - start
 
-    def _share(self, superblock: Superblock, step: int, blocks: dict[int, Columns]) -> LocalBatch:
-        # Every earlier step of a superblock is a whole batch, so each lane's part starts here.
-        offset = (step - superblock.first_step) * self._geometry.lane_rows
-        parts: list[Columns] = []
-        stand_ins: list[Columns] = []
-        for lane, columns in blocks.items():
-            start, stop = self._geometry.lane_span(step, lane)
-            size = stop - start
-            cut = slice(offset, offset + (size or STAND_IN_ROWS))
-            part = {name: column[cut] for name, column in columns.items()}
-            (parts if size else stand_ins).append(part)
-        merged = _join(parts or stand_ins)
-        rows = merged.pop(ROW).astype(np.int64, copy=False)
+    def _share(self, epoch: int, step: int, columns: Columns, offset: int) -> LocalBatch:
+        size = self._rows_of(step)
+        part = {
+            name: column[offset : offset + (size or STAND_IN_ROWS)]
+            for name, column in columns.items()
+        }
+        rows = part.pop(ROW).astype(np.int64, copy=False)
         return LocalBatch(
-            epoch=superblock.epoch,
+            epoch=epoch,
             step=step,
-            lane=min(blocks),
-            rows=rows if parts else rows[:0],
+            lane=self._geometry.lanes_of(self._rank, self._workers).start,
+            rows=rows[:size],
             global_rows=self._geometry.step_rows(step),
-            columns=merged,
+            columns=part,
         )
 
 
-def _join(parts: list[Columns]) -> Columns:
-    if len(parts) == 1:
-        return dict(parts[0])
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+def begin_early(feed: Iterable[LocalBatch]) -> Iterator[LocalBatch]:
+    """The feed's batches; the first is fetched in the background, from now on.
+
+    A stream does not start before it is asked for a block, and then takes seconds.
+    """
+    batches = iter(feed)
+    background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="feed")
+    first = background.submit(next, batches)
+    background.shutdown(wait=False)
+    return _from_first(first, batches)
+
+
+def _from_first(first: Future[LocalBatch], batches: Iterator[LocalBatch]) -> Iterator[LocalBatch]:
+    yield first.result()
+    yield from batches

@@ -1,4 +1,4 @@
-"""A stream plan translated to Ray Data: window numbers -> actor pools -> one block a lane."""
+"""A stream plan translated to Ray Data: window numbers -> actor pools -> one block a rank."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,19 +20,20 @@ def build_stream(
     stream: StreamPlan,
     *,
     root: Path,
-    first_superblock: int,
-    last_superblock: int,
+    workers: int,
+    superblocks: range,
     object_store_bytes: int | None = None,
 ) -> Dataset:
-    """Superblocks [first, last) of a stream, one block a lane, in order.
+    """A stretch of a stream in order: for each superblock one block a rank, the first rank first.
 
     Args:
         root: the job's working directory, where the transforms are found.
+        workers: training workers, among which each superblock is shared out.
         object_store_bytes: what the stream may hold in the object store, None for Ray's share.
     """
     windows = range(
-        stream.geometry.window_of(first_superblock),
-        stream.geometry.window_of(last_superblock - 1) + 1,
+        stream.geometry.window_of(superblocks.start),
+        stream.geometry.window_of(superblocks.stop - 1) + 1,
     )
     with _stream_context(stream, object_store_bytes):
         numbers = ray.data.range(
@@ -43,12 +44,7 @@ def build_stream(
         dataset = numbers.repartition(target_num_rows_per_block=1, strict=True)
         for position, stage in enumerate(stream.stages):
             task = StageTask(
-                stream=stream,
-                stage=stage,
-                root=root,
-                seed=stream.seed,
-                first_superblock=first_superblock,
-                last_superblock=last_superblock,
+                stream=stream, stage=stage, root=root, workers=workers, superblocks=superblocks
             )
             low, high = stage.workers
             dataset = dataset.map_batches(
@@ -73,8 +69,8 @@ def build_stream(
 def _stream_context(stream: StreamPlan, object_store_bytes: int | None) -> Iterator[None]:
     """Ray Data's settings for the stream, leaving the caller's own as they were."""
     context = DataContext.get_current().copy()
-    # One byte: every block is cut to a single row, and a row is a whole lane of a superblock. Equal
-    # blocks are what makes Ray's splitter go strictly round (see docs/adr/0002).
+    # One byte: every block is cut to a single row, and a row is a rank's whole share of a superblock.
+    # Blocks of equal length are what makes Ray's splitter go strictly round (see docs/adr/0002).
     context.target_max_block_size = 1
     context.target_min_block_size = 1
     context.enable_progress_bars = False

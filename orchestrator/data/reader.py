@@ -1,4 +1,4 @@
-"""What runs in the preprocessing workers: windows in, one block a lane of each superblock out."""
+"""What runs in the preprocessing workers: windows in, one block a rank of each superblock out."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from orchestrator.plan.geometry import Superblock
 from orchestrator.plan.stages import Stage
 from orchestrator.plan.stream import StreamPlan
 
-# The columns of a block. It has one row: a lane of a superblock.
-SUPERBLOCK, LANE, PAYLOAD = "superblock", "lane", "rows"
+# The columns of a block. It has one row: a rank's share of a superblock, step after step.
+SUPERBLOCK, RANK, PAYLOAD = "superblock", "rank", "rows"
 # The column, inside the payload, with each row's number in the index.
 ROW = "_row"
-# A rank whose lanes hold no row of an epoch's last step still takes part in it, with these rows at
+# A rank that has no row of an epoch's short last step still takes part in it, with these rows at
 # weight zero; two, because batch normalisation refuses one.
 STAND_IN_ROWS = 2
 
@@ -31,13 +31,12 @@ class StageTask:
     stream: StreamPlan
     stage: Stage
     root: Path
-    seed: int
-    first_superblock: int
-    last_superblock: int
+    workers: int
+    superblocks: range
 
     def bind(self) -> list[BoundTransform]:
         """The stage's transforms, ready to be called."""
-        return [BoundTransform(t, root=self.root, seed=self.seed) for t in self.stage.transforms]
+        return [BoundTransform(t, root=self.root, seed=self.stream.seed) for t in self.stage.transforms]
 
 
 class ReadStage:
@@ -47,7 +46,7 @@ class ReadStage:
         self._task = task
         self._transforms = task.bind()
         self._order = task.stream.sample_order()
-        self._first_window = task.stream.geometry.window_of(task.first_superblock)
+        self._first_window = task.stream.geometry.window_of(task.superblocks.start)
 
     def __call__(self, batch: dict[str, NDArray[np.int64]]) -> Iterator[pa.Table]:
         """Window numbers, counted from the start of the stream, to blocks in the stream's order."""
@@ -63,78 +62,74 @@ class ReadStage:
         rows = self._order.row_numbers(window)
         source = read_pieces(task.stream.index, window.pieces)
         for name in geometry.superblocks_of_window(number):
-            if not task.first_superblock <= name < task.last_superblock:
+            if name not in task.superblocks:
                 continue
             superblock = geometry.superblock(name)
-            places, cuts = _lane_major(self._task, superblock, window.start)
+            places, cuts = _by_rank(task, superblock, window.start)
             picked = places if window.shuffle is None else window.shuffle[places]
             columns = {key: column[picked] for key, column in source.items()}
             columns = apply_all(self._transforms, columns, rows[places], order_epoch)
-            yield from _lane_blocks(superblock, columns, rows[places], cuts)
+            yield from _blocks(superblock, columns, rows[places], cuts)
 
 
 class MapStage:
-    """Applies further transforms to lane blocks; constructed once in each worker."""
+    """Applies further transforms to blocks; constructed once in each worker."""
 
     def __init__(self, task: StageTask) -> None:
         self._task = task
         self._transforms = task.bind()
 
     def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
-        """A lane's block to a lane's block."""
-        for superblock, lane, payload in open_block(block):
+        """A rank's block to a rank's block."""
+        for superblock, rank, payload in open_block(block):
             # Views into shared memory are read-only; a transform may write into what it gets.
             columns = {name: column.copy() for name, column in payload.items()}
             rows = columns.pop(ROW).astype(np.int64)
             epoch = self._task.stream.geometry.superblock(superblock).epoch
             epoch = epoch if self._task.stream.epochs_differ else 0
             columns = apply_all(self._transforms, columns, rows, epoch)
-            yield _block(superblock, lane, columns, rows)
+            yield _block(superblock, rank, columns, rows)
 
 
 def open_block(block: pa.Table) -> Iterator[tuple[int, int, Columns]]:
-    """(superblock, lane, columns) of each row of a block; the columns are views, not copies."""
+    """(superblock, rank, columns) of each row of a block; the columns are views, not copies."""
     for index in range(block.num_rows):
         superblock = block[SUPERBLOCK][index].as_py()
-        lane = block[LANE][index].as_py()
-        yield superblock, lane, decode(block[PAYLOAD][index].as_buffer())
+        rank = block[RANK][index].as_py()
+        yield superblock, rank, decode(block[PAYLOAD][index].as_buffer())
 
 
-def _lane_major(
+def _by_rank(
     task: StageTask, superblock: Superblock, window_start: int
 ) -> tuple[NDArray[np.int64], list[int]]:
-    """Places in the window of the superblock's rows, lane after lane, and where each lane ends."""
+    """Places in the window of the superblock's rows, rank after rank, and where each rank ends."""
     geometry = task.stream.geometry
+    stand_in = np.full(STAND_IN_ROWS, superblock.first_step * geometry.batch - window_start)
     spans: list[NDArray[np.int64]] = []
     cuts, total = [], 0
-    for lane in range(geometry.lanes):
-        for start, stop in geometry.lane_spans(superblock, lane):
-            if stop > start:
-                spans.append(np.arange(start, stop) - window_start)
-                total += stop - start
-            else:
-                first = superblock.first_step * geometry.batch - window_start
-                spans.append(np.full(STAND_IN_ROWS, first))
-                total += STAND_IN_ROWS
+    for rank in range(task.workers):
+        for step in range(superblock.first_step, superblock.first_step + superblock.steps):
+            start, stop = geometry.rank_span(step, rank, task.workers)
+            span = np.arange(start, stop) - window_start if stop > start else stand_in
+            spans.append(span)
+            total += len(span)
         cuts.append(total)
     return np.concatenate(spans), cuts
 
 
-def _lane_blocks(
+def _blocks(
     superblock: Superblock, columns: Columns, rows: NDArray[np.int64], cuts: list[int]
 ) -> Iterator[pa.Table]:
     start = 0
-    for lane, stop in enumerate(cuts):
+    for rank, stop in enumerate(cuts):
         part = {name: column[start:stop] for name, column in columns.items()}
-        yield _block(superblock.number, lane, part, rows[start:stop])
+        yield _block(superblock.number, rank, part, rows[start:stop])
         start = stop
 
 
-def _block(
-    superblock: int, lane: int, columns: Columns, rows: NDArray[np.int64]
-) -> pa.Table:
+def _block(superblock: int, rank: int, columns: Columns, rows: NDArray[np.int64]) -> pa.Table:
     payload = encode({**columns, ROW: rows})
     # Built from the buffer itself: pa.array would copy the bytes once more.
     offsets = pa.py_buffer(np.array([0, payload.size], dtype=np.int64))
     cell = pa.Array.from_buffers(pa.large_binary(), 1, [None, offsets, payload])
-    return pa.table({SUPERBLOCK: [superblock], LANE: [lane], PAYLOAD: cell})
+    return pa.table({SUPERBLOCK: [superblock], RANK: [rank], PAYLOAD: cell})

@@ -1,10 +1,9 @@
-"""How a stream is cut for transport: steps, lanes, superblocks and windows. All of it is arithmetic.
+"""How a stream is cut: steps, lanes, superblocks and windows. All of it is arithmetic.
 
-Neither the lanes nor the size of a superblock change what is in a global batch: they only say how
-its rows travel.
+Neither the lanes nor the size of a superblock change what is in a global batch: lanes say how its
+rows are shared among workers, superblocks how they travel.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 MOST_LANES = 32
@@ -20,7 +19,7 @@ class Cursor:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Superblock:
-    """Steps [first_step, first_step + steps) of an epoch, carried as one block a lane."""
+    """Steps [first_step, first_step + steps) of an epoch, carried as one block a worker."""
 
     number: int
     epoch: int
@@ -95,32 +94,20 @@ class StreamGeometry:
         last = min(first + self.superblocks_per_window, self.superblocks_per_epoch)
         return range(base + first, base + last)
 
-    def lane_span(self, step: int, lane: int) -> tuple[int, int]:
-        """Positions [start, stop) of one lane of one step; empty past the end of the epoch."""
-        start = min(self.rows, step * self.batch + lane * self.lane_rows)
-        return start, min(self.rows, step * self.batch + (lane + 1) * self.lane_rows)
-
-    def lane_spans(self, superblock: Superblock, lane: int) -> Iterator[tuple[int, int]]:
-        """The spans of a lane's block, one a step, in the order in which the block holds them."""
-        for step in range(superblock.first_step, superblock.first_step + superblock.steps):
-            yield self.lane_span(step, lane)
-
-    def lane_block_rows(self, superblock: Superblock, lane: int) -> int:
-        """Rows in one lane's block of a superblock."""
-        return sum(stop - start for start, stop in self.lane_spans(superblock, lane))
-
     def step_rows(self, step: int) -> int:
         """Rows in the global batch of a step: `batch`, or what is left at the epoch's end."""
         return min(self.batch, self.rows - step * self.batch)
 
-    def worker_of(self, superblock: int, lane: int, workers: int) -> int:
-        """The rank that receives a lane.
+    def lanes_of(self, rank: int, workers: int) -> range:
+        """The lanes of a rank: neighbours, as many as of any other rank or one less."""
+        return range(rank * self.lanes // workers, (rank + 1) * self.lanes // workers)
 
-        Counted from the start of the run and not of the attempt, so that a restart hands each rank
-        the same rows again: with a worker count that does not divide the lanes, anything else would
-        change the order in which gradients are added, and with it their last bits.
-        """
-        return (superblock * self.lanes + lane) % workers
+    def rank_span(self, step: int, rank: int, workers: int) -> tuple[int, int]:
+        """Positions [start, stop) of a rank's share of a step; empty past the end of the epoch."""
+        lanes = self.lanes_of(rank, workers)
+        first = step * self.batch
+        start, stop = first + lanes.start * self.lane_rows, first + lanes.stop * self.lane_rows
+        return min(self.rows, start), min(self.rows, stop)
 
 
 def default_lanes(batch: int) -> int:

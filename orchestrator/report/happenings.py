@@ -76,9 +76,14 @@ def of_event(event: Event, *, total_steps: int) -> Happening:
     return _happening(event.step, total_steps, word, details)
 
 
-def _started(event: Event) -> tuple[str, str]:
+def counted_workers(event: Event) -> str:
+    """Returns how many workers an attempt was started on, in words."""
     workers = event.fields.get("workers")
-    on = f"{workers} {'worker' if workers == 1 else 'workers'}"
+    return f"{workers} {'worker' if workers == 1 else 'workers'}"
+
+
+def _started(event: Event) -> tuple[str, str]:
+    on = counted_workers(event)
     checkpoint = event.fields.get("from_checkpoint")
     if checkpoint is not None:
         return "resumed", f"from {checkpoint} on {on} (attempt {event.attempt})"

@@ -13,7 +13,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from orchestrator.report.frame import RunLength, View, draw, facts
-from orchestrator.report.happenings import Happening, of_event, of_validation
+from orchestrator.report.happenings import Happening, counted_workers, of_event, of_validation
 from orchestrator.report.pace import Pace
 from orchestrator.report.records import Event, Record, TrainRecord, ValidationRecord
 
@@ -124,9 +124,7 @@ class ProgressDisplay:
         if event.event == "attempt-started" and event.attempt is not None:
             self._begin_attempt(event.attempt)
             self._view = replace(self._view, step=event.step or 0, record=None, eta_s=None)
-            # A phase that was set from outside knows better.
-            if self._view.phase in (None, _STARTING_AGAIN):
-                self._set_phase("waiting for the first batch")
+            self._set_phase(f"starting {counted_workers(event)}")
         elif event.event == "attempt-failed":
             self._set_phase(_STARTING_AGAIN)
         elif event.event == "finished":

@@ -4,7 +4,7 @@ import math
 import os
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from pydantic import JsonValue
 from ray.train import TrainingFailedError
@@ -82,7 +82,7 @@ def _train(
             log_to_driver=log_to_driver,
         )
         with session:
-            driver.train(phase=display.phase)
+            driver.train()
 
 
 class Driver:
@@ -101,11 +101,8 @@ class Driver:
         """Steps of the run that its newest valid checkpoint holds."""
         return _steps_of(self._newest())
 
-    def train(self, *, phase: Callable[[str], None]) -> None:
+    def train(self) -> None:
         """Trains to the end.
-
-        Args:
-            phase: told what is being waited for.
 
         Raises:
             OrchestratorError: an attempt failed in a way that another would not mend, or the
@@ -115,8 +112,6 @@ class Driver:
         failures: list[Failure] = []
         while True:
             attempt = self._begin(number, failures)
-            workers = self._plan.workers
-            phase("starting 1 worker" if workers == 1 else f"starting {workers} workers")
             try:
                 fit(self._plan, self._directory, attempt)
             except TrainingFailedError as error:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from ray.exceptions import RayError
 from ray.train import ControllerError, WorkerGroupError
+from torch.distributed import DistError
 
 from orchestrator.errors import OrchestratorError
 from orchestrator.units import format_count
@@ -69,7 +70,11 @@ def describe_failure(error: BaseException, *, step: int) -> Failure:
         if isinstance(failure, RayError):
             return Failure(reason=f"worker {rank} died: {_line(failure)}", step=step, died=True)
     for rank, failure in sorted(ranks.items()):
-        return Failure(reason=f"worker {rank} failed: {_innermost(failure)}", step=step)
+        innermost = list(_causes(failure))[-1]
+        if _lost_connection(innermost):
+            reason = f"worker {rank} lost its connection to another worker"
+            return Failure(reason=reason, step=step, died=True)
+        return Failure(reason=f"worker {rank} failed: {_line(innermost)}", step=step)
     return Failure(reason=_line(causes[-1]), step=step)
 
 
@@ -95,8 +100,11 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         waiting += [link for link in inner if isinstance(link, BaseException)]
 
 
-def _innermost(error: BaseException) -> str:
-    return _line(list(_causes(error))[-1])
+def _lost_connection(error: BaseException) -> bool:
+    """Whether a collective failed because another rank was gone; gloo has no class for it."""
+    return isinstance(error, DistError) or (
+        isinstance(error, RuntimeError) and "gloo/transport" in str(error)
+    )
 
 
 def _line(error: BaseException) -> str:

@@ -25,7 +25,6 @@ def fit(plan: JobPlan, directory: RunDirectory, attempt: Attempt) -> None:
         ray.train.TrainingFailedError: with the errors of the workers.
     """
     scaling = plan.spec.scaling
-    datasets, first_lanes = _streams(plan, attempt.step)
     config = _worker_config(plan, directory, attempt)
     trainer = TorchTrainer(
         train_worker,
@@ -38,8 +37,8 @@ def fit(plan: JobPlan, directory: RunDirectory, attempt: Attempt) -> None:
         torch_config=TorchConfig(
             backend=collective_backend(gpus_per_worker=scaling.gpus_per_worker)
         ),
-        datasets=datasets,
-        dataset_config=ExactDataConfig(first_lanes),
+        datasets=_streams(plan, attempt.step),
+        dataset_config=ExactDataConfig(),
         run_config=RunConfig(
             # A name of its own: under the old one Ray would resume from a file of its own.
             name=f"attempt-{attempt.number}",
@@ -50,17 +49,15 @@ def fit(plan: JobPlan, directory: RunDirectory, attempt: Attempt) -> None:
     trainer.fit()
 
 
-def _streams(plan: JobPlan, step: int) -> tuple[dict[str, Dataset | Callable[[], Dataset]], dict[str, int]]:
-    """The data sets of an attempt that begins after `step` steps, and each one's first lane."""
+def _streams(plan: JobPlan, step: int) -> dict[str, Dataset | Callable[[], Dataset]]:
+    """The data sets of an attempt that begins after `step` steps."""
     root = Path(plan.spec.runtime.working_dir)
-    datasets: dict[str, Dataset | Callable[[], Dataset]] = {}
-    first_lanes: dict[str, int] = {}
-    for stream, span in plan.streams_from(step):
-        datasets[stream.split] = build_stream(
-            stream, root=root, first_superblock=span.start, last_superblock=span.stop
+    return {
+        stream.split: build_stream(
+            stream, root=root, workers=plan.workers, superblocks=superblocks
         )
-        first_lanes[stream.split] = span.start * stream.geometry.lanes
-    return datasets, first_lanes
+        for stream, superblocks in plan.streams_from(step)
+    }
 
 
 def _worker_config(plan: JobPlan, directory: RunDirectory, attempt: Attempt) -> WorkerConfig:

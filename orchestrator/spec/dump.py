@@ -5,6 +5,7 @@ import yaml
 from orchestrator.spec.environment import escape
 from orchestrator.spec.job import JobSpec
 from orchestrator.spec.scalars import resolve_scalar
+from orchestrator.spec.tree import Plain
 
 
 class _Dumper(yaml.SafeDumper):
@@ -15,9 +16,10 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
-    # Single words of YAML 1.1 are quoted by the dumper itself.
-    style = None if _stays_text(text) else '"'
-    return dumper.represent_scalar("tag:yaml.org,2002:str", escape(text), style=style)
+    # The dumper itself quotes the words of YAML 1.1; its plain and single-quoted styles lose line
+    # separators such as U+0085.
+    style = None if text.isprintable() and _stays_text(text) else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 def _stays_text(text: str) -> bool:
@@ -33,9 +35,21 @@ _Dumper.add_representer(str, _represent_text)
 def dump_job(spec: JobSpec) -> str:
     """YAML that `load_job` reads back to an equal spec."""
     return yaml.dump(
-        spec.model_dump(mode="json", by_alias=True),
+        _escaped(spec.model_dump(mode="json", by_alias=True)),
         Dumper=_Dumper,
         sort_keys=False,
         allow_unicode=True,
         width=100,
     )
+
+
+def _escaped(value: Plain) -> Plain:
+    """The value with `${` escaped in all texts; keys are not looked into for variables."""
+    match value:
+        case dict():
+            return {key: _escaped(item) for key, item in value.items()}
+        case list():
+            return [_escaped(item) for item in value]
+        case str():
+            return escape(value)
+    return value

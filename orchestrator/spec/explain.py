@@ -80,7 +80,7 @@ def _mistake(details: "ErrorDetails", data: Plain, root: Schema) -> _Mistake:
     path, schema, around = follow(details["loc"], data, root)
     context = details.get("ctx", {})
     if context.get("at"):
-        path = str(context["at"]).split(".")
+        path = [*str(context["at"]).split(".")]
     return _Mistake(
         path=tuple(path), kind=details["type"], context=context, schema=schema, around=around
     )

@@ -41,7 +41,7 @@ class JobSpec(SpecModel):
         lanes, batch = self.scaling.lanes, self.training.global_batch_size
         if lanes != "auto" and batch % lanes != 0:
             raise problem(
-                f"scaling.lanes ({lanes}) must divide training.global_batch_size ({batch})",
+                f"lanes ({lanes}) must divide training.global_batch_size ({batch})",
                 at="scaling.lanes",
             )
         return self

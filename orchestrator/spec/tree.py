@@ -27,7 +27,8 @@ class Node:
     """A value of a spec as it was written, and where.
 
     `key` is the place of its key. `written` is the text before variables were put into it:
-    messages show that, since a variable may hold a secret. `size` counts the values inside.
+    messages show that, since a variable may hold a secret. `size` counts the values inside, and
+    `height` the levels of mappings and lists.
     """
 
     value: "Scalar | list[Node] | dict[str, Node]"
@@ -35,6 +36,7 @@ class Node:
     key: Where | None = None
     written: str | None = None
     size: int = 1
+    height: int = 0
 
 
 def plain(node: Node) -> Plain:

@@ -98,6 +98,7 @@ class _Open:
     anchor: str | None
     key: Node | None = None
     size: int = 1
+    height: int = 1
 
 
 @dataclass(slots=True)
@@ -138,7 +139,7 @@ class _Builder:
                     self.anchors[event.anchor] = None
             case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
                 done = self.stack.pop()
-                node = Node(value=done.items, where=done.where, size=done.size)
+                node = Node(value=done.items, where=done.where, size=done.size, height=done.height)
                 self.add(event, node, done.anchor)
 
     def alias(self, event: yaml.AliasEvent) -> None:
@@ -174,6 +175,8 @@ class _Builder:
                 event,
                 f"more than {MAX_VALUES} values, each use of an alias counted",
             )
+        if len(self.stack) + node.height > MAX_DEPTH:
+            self.refuse(event, f"nested deeper than {MAX_DEPTH} levels, by way of aliases")
         if anchor is not None:
             self.anchors[anchor] = node
         if not self.stack:
@@ -181,6 +184,7 @@ class _Builder:
             return
         top = self.stack[-1]
         top.size += node.size
+        top.height = max(top.height, node.height + 1)
         if isinstance(top.items, list):
             top.items.append(node)
         elif top.key is None:

@@ -85,10 +85,11 @@ def _missing_module(reference: str, module: str, places: Sequence[str]) -> str:
         if folder.is_dir()
         else []
     )
+    absent = "" if folder.is_dir() else ", which is no folder,"
     elsewhere = " and where Python looks for modules" if "." not in module else ""
     return (
         f'{reference}: no module "{module}": looked for {name}.py and {name}/__init__.py '
-        f"in {folder}{elsewhere}{nearest(name, siblings)}"
+        f"in {folder}{absent}{elsewhere}{nearest(name, siblings)}"
     )
 
 

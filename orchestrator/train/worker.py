@@ -11,7 +11,7 @@ import ray.train.torch
 import torch
 
 from orchestrator.checkpoint.store import CheckpointStore
-from orchestrator.data.feed import Feed, LocalBatch
+from orchestrator.data.feed import Feed, LocalBatch, begin_early
 from orchestrator.errors import JobFailedError
 from orchestrator.plan.geometry import Cursor
 from orchestrator.plan.stream import StreamPlan
@@ -26,6 +26,8 @@ from orchestrator.train.state import TrainState
 from orchestrator.train.stepper import Stepper, seed_everything, world
 from orchestrator.train.strategy import DdpStrategy
 from orchestrator.train.task import TrainTask
+
+PREFETCHED_BLOCKS = 2
 
 
 def train_worker(loop_config: dict[str, WorkerConfig]) -> None:
@@ -53,13 +55,14 @@ def train_worker(loop_config: dict[str, WorkerConfig]) -> None:
         micro_batch_size=training.micro_batch_size,
         clip_norm=training.clip_norm,
     )
+    # Before the first training batch is waited for: both streams then start at the same time.
+    evaluator = _build_evaluator(config, task, strategy, device)
     feed, batches = _open_training(config, stepper, strategy)
     _load(config, state)
     recorder = saver = None
     if world()[0] == 0:
         recorder = Recorder(config.run_dir, attempt=config.attempt)
         saver = Saver(plan, config.run_dir, attempt=config.attempt, recorder=recorder)
-    evaluator = _build_evaluator(config, task, strategy, device)
     loop = TrainingLoop(
         plan, state, stepper, feed, evaluator, recorder=recorder, saver=saver
     )
@@ -127,7 +130,7 @@ def _build_evaluator(
     geometry = stream.geometry
     # A pass over the validation rows is to its stream what an epoch is to the training stream.
     first = Cursor(epoch=span.start // geometry.superblocks_per_epoch, step=0)
-    batches = iter(_feed(stream, span, first=first))
+    batches = begin_early(_feed(stream, span, first=first))
     return Evaluator(task, strategy, batches, steps=geometry.steps_per_epoch, device=device)
 
 
@@ -138,8 +141,8 @@ def _feed(stream: StreamPlan, span: range, *, first: Cursor) -> Feed:
         # A block as it is: cutting it into batches is the feed's work, without a copy.
         batch_size=None,
         batch_format="pyarrow",
-        # In blocks: the worker's part of the superblock after the one in hand.
-        prefetch_batches=-(-stream.geometry.lanes // workers),
+        # In blocks: the worker's share of the superblock after the one in hand, and one more.
+        prefetch_batches=PREFETCHED_BLOCKS,
     )
     return Feed(
         cast("Iterable[pa.Table]", blocks),

@@ -155,7 +155,7 @@ def test_after_a_failure_the_bar_goes_back_to_where_the_next_attempt_starts() ->
         display.update([], [resumed])
         bar, phase = shown(console).splitlines()[-2:]
         assert "step   400/1,200   33%" in bar
-        assert "waiting for the first batch" in phase
+        assert "starting 2 workers" in phase
 
 
 def test_text_of_others_is_no_markup() -> None:

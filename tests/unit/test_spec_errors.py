@@ -73,7 +73,7 @@ CASES = [
     ("scaling: {lanes: atuo}", 'x.yaml:8:18: scaling.lanes: got "atuo", wanted a whole number '
      'greater than 0, or "auto"; did you mean "auto"?'),
     ("scaling: {lanes: 3}",
-     "x.yaml:8:11: scaling.lanes: scaling.lanes (3) must divide training.global_batch_size (8)"),
+     "x.yaml:8:11: scaling.lanes: lanes (3) must divide training.global_batch_size (8)"),
     ("scaling: {preprocessing: {workers: [3, 1]}}", "x.yaml:8:36: scaling.preprocessing.workers: "
      'got [3, 1], wanted a whole number greater than 0, or [min, max], or "auto"'),
     ("scaling: 3", "x.yaml:8:10: scaling: got 3, wanted a mapping with the keys workers, "
@@ -109,7 +109,9 @@ def test_several_mistakes_come_at_once_in_the_order_of_the_file(
     text = HEAD.replace("name: job", "name: ../x").replace("epochs: 1", "epochs: 0") + "sede: 1\n"
     found = problems(tmp_path, monkeypatch, text)
     assert [problem.split(" ")[1] for problem in found] == ["name:", "training.epochs:", "sede:"]
-    with pytest.raises(SpecError, match=r"^3 problems in the spec:\n  x.yaml:1:7: name: ") as caught:
+    with pytest.raises(
+        SpecError, match=r"^3 problems in the spec:\n  x.yaml:1:7: name: "
+    ) as caught:
         load_job(Path("x.yaml"), environ={})
     assert pickle.loads(pickle.dumps(caught.value)).problems == tuple(found)
 

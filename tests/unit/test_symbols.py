@@ -151,7 +151,7 @@ def test_the_job_folder_comes_before_installed_packages(root: Path) -> None:
 @pytest.mark.parametrize(
     ("reference", "message"),
     [
-        ("package.code:shfit", 'package.code:shfit: .*code.py has no "shfit"; did you mean "shift"'),
+        ("package.code:shfit", 'shfit: .*code.py has no "shfit"; did you mean "shift"'),
         ("package.coed:shift", 'no module "package.coed": looked for coed.py and .* in .*package; '
                                'did you mean "code"'),
         ("pakcage.code:shift", 'no module "pakcage": .* and where Python looks .* "package"'),

@@ -73,7 +73,8 @@ def test_sizes_are_read_in_bytes(text: object, size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["", "64", "MiB", "64mb", "-1B", "0B", 0, -1, True, 1.5, None, "0.5B", "9" * 18 + "TiB"]
+    "value",
+    ["", "64", "MiB", "64mb", "-1B", "0B", 0, -1, True, 1.5, None, "0.5B", "9999999TiB"],
 )
 def test_what_is_no_size_is_refused_with_an_example(value: object) -> None:
     with pytest.raises(ValueError, match='wanted a size such as "64MiB"'):
