@@ -130,9 +130,7 @@ def _check_same(first_schema: pa.Schema, schema: pa.Schema, *, first: Path, file
             raise DataError(f"{file} has no column {field.name!r}, but {first} has")
         got = schema.field(field.name).type
         if got != field.type:
-            raise DataError(
-                f"{file}: column {field.name!r} is {got}, but {field.type} in {first}"
-            )
+            raise DataError(f"{file}: column {field.name!r} is {got}, but {field.type} in {first}")
     extra = [name for name in schema.names if name not in first_schema.names]
     if extra:
         raise DataError(

@@ -50,9 +50,7 @@ class RowRandom:
         """Uniform in [low, high), float64 [rows, *size]."""
         return np.asarray(low + (high - low) * self.random(size), dtype=np.float64)
 
-    def integers(
-        self, low: int, high: int, size: tuple[int, ...] | int = ()
-    ) -> NDArray[np.int64]:
+    def integers(self, low: int, high: int, size: tuple[int, ...] | int = ()) -> NDArray[np.int64]:
         """Uniform whole numbers in [low, high), int64 [rows, *size]."""
         if high <= low:
             raise ValueError(f"integers: high must be above low, got low={low}, high={high}")

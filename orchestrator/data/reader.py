@@ -36,7 +36,9 @@ class StageTask:
 
     def bind(self) -> list[BoundTransform]:
         """The stage's transforms, ready to be called."""
-        return [BoundTransform(t, root=self.root, seed=self.stream.seed) for t in self.stage.transforms]
+        return [
+            BoundTransform(t, root=self.root, seed=self.stream.seed) for t in self.stage.transforms
+        ]
 
 
 class ReadStage:

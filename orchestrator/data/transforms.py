@@ -74,9 +74,7 @@ def apply_all(
     return columns
 
 
-def _bind(
-    spec: TransformSpec, symbol: object
-) -> tuple[Callable[..., object], dict[str, object]]:
+def _bind(spec: TransformSpec, symbol: object) -> tuple[Callable[..., object], dict[str, object]]:
     params: dict[str, object] = dict(spec.with_)
     if inspect.isclass(symbol):
         try:

@@ -117,9 +117,7 @@ def _streams(
     capacity: ClusterCapacity,
 ) -> dict[Split, StreamPlan]:
     scaling = spec.scaling
-    kept = make_stages(
-        spec.transforms, split="validation", pool=scaling.validation, auto_workers=1
-    )
+    kept = make_stages(spec.transforms, split="validation", pool=scaling.validation, auto_workers=1)
     taken = scaling.workers * scaling.cpus_per_worker + 1
     if validation is not None:
         taken += 1 + sum(stage.most_cpus for stage in kept)

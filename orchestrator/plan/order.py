@@ -83,9 +83,7 @@ class SampleOrder:
             begin = int(ends[at]) - int(self._sizes[fragment])
             until = min(stop, int(ends[at]))
             if until > start:  # an empty fragment contributes nothing
-                pieces.append(
-                    Piece(fragment=fragment, start=start - begin, stop=until - begin)
-                )
+                pieces.append(Piece(fragment=fragment, start=start - begin, stop=until - begin))
             start, at = until, at + 1
         first = number * self.window_rows
         shuffle = None

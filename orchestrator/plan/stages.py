@@ -58,4 +58,3 @@ def make_stages(
             )
         )
     return tuple(stages)
-

@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from orchestrator.report.effective import AttemptLink, effective_records
 from orchestrator.jsonl import JsonObject, finite
+from orchestrator.report.effective import AttemptLink, effective_records
 from orchestrator.report.records import Event, Record, TrainRecord, ValidationRecord
 
 

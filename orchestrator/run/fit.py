@@ -53,9 +53,7 @@ def _streams(plan: JobPlan, step: int) -> dict[str, Dataset | Callable[[], Datas
     """The data sets of an attempt that begins after `step` steps."""
     root = Path(plan.spec.runtime.working_dir)
     return {
-        stream.split: build_stream(
-            stream, root=root, workers=plan.workers, superblocks=superblocks
-        )
+        stream.split: build_stream(stream, root=root, workers=plan.workers, superblocks=superblocks)
         for stream, superblocks in plan.streams_from(step)
     }
 

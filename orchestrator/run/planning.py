@@ -15,6 +15,7 @@ from orchestrator.spec.job import JobSpec
 from orchestrator.symbols import resolve_symbol, symbol_fingerprint
 from orchestrator.train.task import TrainTask
 
+
 def plan(spec: JobSpec, *, capacity: ClusterCapacity | None = None) -> JobPlan:
     """What running the spec will do; nothing is started, only footers of the data are read.
 
@@ -59,6 +60,4 @@ def _resolve(spec: JobSpec, root: Path) -> None:
             " orchestrator.TrainTask"
         )
     if missing := sorted(getattr(task, "__abstractmethods__", ())):
-        raise SpecError(
-            f"training.task: {spec.training.task} does not define {', '.join(missing)}"
-        )
+        raise SpecError(f"training.task: {spec.training.task} does not define {', '.join(missing)}")

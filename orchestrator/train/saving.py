@@ -13,7 +13,13 @@ import torch
 
 from orchestrator.checkpoint.attempts import AttemptLog
 from orchestrator.checkpoint.manager import CheckpointManager
-from orchestrator.checkpoint.policy import AnyOfRetention, BestN, LatestN, RetentionPolicy, save_policy
+from orchestrator.checkpoint.policy import (
+    AnyOfRetention,
+    BestN,
+    LatestN,
+    RetentionPolicy,
+    save_policy,
+)
 from orchestrator.checkpoint.store import CheckpointStore
 from orchestrator.plan.job import JobPlan
 from orchestrator.spec.checkpoint import BestSpec

@@ -90,7 +90,7 @@ def seed_everything(seed: int, step: int, lane: int) -> None:
     mixed = int(words[0]) | int(words[1]) << 32
     torch.manual_seed(mixed)
     random.seed(mixed)
-    np.random.seed(int(words[0]))  # noqa: NPY002 - libraries that users call draw from it
+    np.random.seed(int(words[0]))
 
 
 def world() -> tuple[int, int]:

@@ -63,9 +63,7 @@ def train_worker(loop_config: dict[str, WorkerConfig]) -> None:
     if world()[0] == 0:
         recorder = Recorder(config.run_dir, attempt=config.attempt)
         saver = Saver(plan, config.run_dir, attempt=config.attempt, recorder=recorder)
-    loop = TrainingLoop(
-        plan, state, stepper, feed, evaluator, recorder=recorder, saver=saver
-    )
+    loop = TrainingLoop(plan, state, stepper, feed, evaluator, recorder=recorder, saver=saver)
     try:
         loop.run(batches)
     finally:
@@ -89,7 +87,9 @@ def _build_task(config: WorkerConfig) -> TrainTask:
     training = config.plan.spec.training
     symbol = resolve_symbol(training.task, config.root)
     if not (isinstance(symbol, type) and issubclass(symbol, TrainTask)):
-        raise JobFailedError(f"training.task: {training.task} is not a class derived from TrainTask")
+        raise JobFailedError(
+            f"training.task: {training.task} is not a class derived from TrainTask"
+        )
     return symbol(**training.with_)
 
 

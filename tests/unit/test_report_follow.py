@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from orchestrator.report.follow import Follower
 from orchestrator.jsonl import JsonLinesWriter, JsonObject
+from orchestrator.report.follow import Follower
 from orchestrator.report.progress import ProgressDisplay
 
 
