@@ -6,9 +6,12 @@ attempt back, not the largest step: an attempt that started earlier may have gon
 
 import json
 import os
+import uuid
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
 
 from orchestrator.checkpoint.files import storage_errors, sync, write_synced
 from orchestrator.errors import CheckpointError
@@ -35,6 +38,9 @@ class Attempt:
     started_at: float
 
 
+_ADAPTER = TypeAdapter(Attempt)
+
+
 class AttemptLog:
     """The files `attempts/N.json` of a run; a number is used once."""
 
@@ -42,18 +48,12 @@ class AttemptLog:
         self._directory = directory
 
     def all(self) -> list[Attempt]:
-        """All attempts so far, oldest first."""
-        names = {field.name for field in fields(Attempt)}
-        found = []
-        for number in self._numbers():
-            path = self._directory / f"{number}.json"
-            with storage_errors("read", path):
-                try:
-                    stored = json.loads(path.read_bytes())
-                    found.append(Attempt(**{k: v for k, v in stored.items() if k in names}))
-                except (ValueError, TypeError, AttributeError) as error:
-                    raise CheckpointError(f"{path} is not an attempt's record: {error}") from error
-        return found
+        """All attempts so far, oldest first.
+
+        Raises:
+            CheckpointError: a record cannot be read, or is not the record of its number.
+        """
+        return [self._read(number) for number in self._numbers()]
 
     def begin(self, attempt: Attempt) -> None:
         """Records an attempt, whole or not at all; from now on no earlier one may commit.
@@ -64,7 +64,8 @@ class AttemptLog:
         path = self._directory / f"{attempt.number}.json"
         with storage_errors("write", path):
             self._directory.mkdir(parents=True, exist_ok=True)
-            staged = self._directory / f".{attempt.number}.{os.getpid()}.tmp"
+            # Not by the process's number: another host, or container, may have the same.
+            staged = self._directory / f".{attempt.number}.{uuid.uuid4().hex}.tmp"
             write_synced(staged, json.dumps(asdict(attempt), indent=1).encode())
             try:
                 # A link, and not a rename, fails where another driver was first.
@@ -96,8 +97,24 @@ class AttemptLog:
 
         return check
 
+    def _read(self, number: int) -> Attempt:
+        path = self._directory / f"{number}.json"
+        with storage_errors("read", path):
+            content = path.read_bytes()
+        try:
+            attempt = _ADAPTER.validate_json(content, strict=True)
+        except ValidationError as error:
+            problem = error.errors(include_url=False)[0]
+            where = ".".join(str(part) for part in problem["loc"])
+            what = f"{where}: {problem['msg']}" if where else problem["msg"]
+            raise CheckpointError(f"{path} is not an attempt's record: {what}") from error
+        if attempt.number != number:
+            raise CheckpointError(f"{path} is not its record, but that of {attempt.number}")
+        return attempt
+
     def _numbers(self) -> list[int]:
         if not self._directory.is_dir():
             return []
         names = (path.stem for path in self._directory.glob("*.json"))
-        return sorted(int(name) for name in names if name.isdigit())
+        # Only as `begin` writes them: "007" or "1-old" is somebody else's.
+        return sorted(int(name) for name in names if name.isdecimal() and name == str(int(name)))

@@ -42,7 +42,7 @@ class CheckpointStore:
     """The checkpoints of one run.
 
     A checkpoint exists once its MANIFEST.json does. One process at a time may write: each attempt
-    holds a fence, and the run's lease keeps a second driver away.
+    has a fence that closes when the next one begins.
     """
 
     def __init__(self, root: Path, *, clock: Callable[[], float] = time.time) -> None:

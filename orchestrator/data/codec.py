@@ -10,23 +10,34 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from orchestrator.errors import DataError
+
 Column = NDArray[np.generic] | NDArray[np.object_]
 Columns = dict[str, Column]
 
 _SHAPES = b"shapes"
+# Kinds of numpy type whose bytes alone are the value: all but objects and records.
+_PLAIN = "biufcmMSU"
 
 
 def encode(columns: Columns) -> pa.Buffer:
     """Columns of equal length as one Arrow IPC stream; any numeric shape, strings and bytes.
 
     Raises:
-        pyarrow.ArrowInvalid, pyarrow.ArrowTypeError: a column of objects Arrow has no type for.
+        DataError: a column of objects, or of a kind of number, that Arrow has no type for.
     """
     arrays, shapes = [], {}
     for name, column in columns.items():
-        if column.ndim > 1:
-            shapes[name] = (list(column.shape[1:]), column.dtype.str)
-        arrays.append(_to_arrow(column))
+        # Another machine's byte order is a matter of files; neither Arrow nor torch takes it.
+        native = column.astype(column.dtype.newbyteorder("="), copy=False)
+        if _is_opaque(native):
+            shapes[name] = (list(native.shape[1:]), native.dtype.str)
+        try:
+            arrays.append(_to_arrow(native))
+        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+            raise DataError(
+                f"column {name!r} of {native.dtype} cannot be sent to the training workers: {error}"
+            ) from error
     schema_metadata = {_SHAPES: json.dumps(shapes).encode()}
     batch = pa.RecordBatch.from_arrays(arrays, names=list(columns))
     batch = batch.replace_schema_metadata(schema_metadata)
@@ -53,9 +64,15 @@ def decode(buffer: pa.Buffer) -> Columns:
     return columns
 
 
+def _is_opaque(column: Column) -> bool:
+    """Whether a column travels as cells of raw bytes, its type and shape in the metadata."""
+    return column.ndim > 1 or column.dtype.kind == "c"
+
+
 def _to_arrow(column: Column) -> pa.Array:
-    if column.ndim > 1:
-        # Opaque fixed-width cells: the shape travels in the metadata.
+    if _is_opaque(column):
+        if column.dtype.kind not in _PLAIN:
+            raise TypeError("more than one dimension needs numbers, or strings of a fixed width")
         raw = np.ascontiguousarray(column)
         width = int(np.prod(raw.shape[1:], dtype=np.int64)) * raw.dtype.itemsize
         if not width:

@@ -81,6 +81,8 @@ class Feed:
         wanted = f"superblock {superblock.number} for rank {self._rank}"
         if table is None:
             raise DataError(f"the stream ended before {wanted}: rows would be lost")
+        if table.num_rows != 1:
+            raise DataError(f"the block of {wanted} holds {table.num_rows} cells instead of one")
         ((number, rank, columns),) = open_block(table)
         if (number, rank) != (superblock.number, self._rank):
             raise DataError(

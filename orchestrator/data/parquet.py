@@ -1,7 +1,7 @@
 """Parquet as a source: indexed from its footers, read row group by row group."""
 
 import glob
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,10 @@ from orchestrator.data.codec import Column, Columns
 from orchestrator.errors import DataError
 from orchestrator.plan import index as plan
 from orchestrator.plan.order import Piece
+
+# What Arrow raises for a file that is damaged or not what it says.
+_DAMAGED = (pa.ArrowException, FileNotFoundError, EOFError, OverflowError, UnicodeDecodeError)
+_CHANGED = "the file changed after the run was planned"
 
 
 def index_parquet(
@@ -32,26 +36,23 @@ def index_parquet(
     schema: pa.Schema | None = None
     with_nulls: set[str] = set()
     for file in files:
-        footer = _footer(file)
-        found = _wanted_schema(footer.schema.to_arrow_schema(), columns, file=file, where=where)
+        footer, found = _footer(file)
+        found = _wanted_schema(found, columns, file=file, where=where)
         if schema is None:
             schema = found
         _check_same(schema, found, first=files[0], file=file)
-        for group in range(footer.num_row_groups):
-            meta = footer.row_group(group)
-            with_nulls |= _columns_with_nulls(meta)
-            if meta.num_rows:
-                size = _bytes_of(meta, schema.names)
-                fragments.append(
-                    plan.Fragment(path=str(file), row_group=group, rows=meta.num_rows, bytes=size)
-                )
+        try:
+            fragments += _fragments(footer, schema.names, file=file)
+            with_nulls |= _columns_with_nulls(footer, schema.names)
+        except _DAMAGED as error:
+            raise DataError(f"{file}: its footer is damaged: {error}") from error
     if schema is None or not fragments:
         raise DataError(f"{where}: no rows in {len(files)} file(s) of {', '.join(paths)}")
-    described = tuple(
+    indexed = tuple(
         plan.Column(name=field.name, dtype=str(field.type), has_nulls=field.name in with_nulls)
         for field in schema
     )
-    return plan.DatasetIndex(fragments=tuple(fragments), columns=described)
+    return plan.DatasetIndex(fragments=tuple(fragments), columns=indexed)
 
 
 def read_pieces(index: plan.DatasetIndex, pieces: Iterable[Piece]) -> Columns:
@@ -61,25 +62,52 @@ def read_pieces(index: plan.DatasetIndex, pieces: Iterable[Piece]) -> Columns:
         DataError: a file that changed or was damaged since it was indexed.
         OSError: the storage failed; the task is run again.
     """
-    names = [column.name for column in index.columns]
-    tables = []
+    tables, paths = [], []
     for piece in pieces:
         fragment = index.fragments[piece.fragment]
-        try:
-            with pq.ParquetFile(fragment.path) as file:
-                table = file.read_row_group(fragment.row_group, columns=names, use_threads=False)
-        except (pa.ArrowInvalid, FileNotFoundError) as error:
+        paths.append(fragment.path)
+        table = _row_group(fragment, index.columns)
+        tables.append(table.slice(piece.start, piece.stop - piece.start))
+    where = ", ".join(dict.fromkeys(paths))
+    return {
+        column.name: _gather([table[column.name] for table in tables], column, where=where)
+        for column in index.columns
+    }
+
+
+def _row_group(fragment: plan.Fragment, columns: Sequence[plan.Column]) -> pa.Table:
+    where = f"{fragment.path}: row group {fragment.row_group}"
+    names = [column.name for column in columns]
+    try:
+        with pq.ParquetFile(fragment.path) as file:
+            if fragment.row_group >= file.num_row_groups:
+                raise DataError(f"{where} is gone: {_CHANGED}")
+            table = file.read_row_group(fragment.row_group, columns=names, use_threads=False)
+    except _DAMAGED as error:
+        raise DataError(f"{where} cannot be read: {error}") from error
+    except OSError as error:
+        # Arrow has no other type for bytes that make no sense; storage that fails has a number.
+        if error.errno is not None:
+            raise
+        raise DataError(f"{where} cannot be read: {error}") from error
+    if table.num_rows != fragment.rows:
+        raise DataError(
+            f"{where} has {table.num_rows} rows, the index says {fragment.rows}: {_CHANGED}"
+        )
+    for column in columns:
+        if column.name not in table.schema.names:
+            raise DataError(f"{where} has no column {column.name!r}: {_CHANGED}")
+        values = table[column.name]
+        if str(values.type) != column.dtype:
             raise DataError(
-                f"{fragment.path}: row group {fragment.row_group} cannot be read: {error}"
-            ) from error
-        if table.num_rows != fragment.rows:
-            raise DataError(
-                f"{fragment.path}: row group {fragment.row_group} has {table.num_rows} rows, the"
-                f" index says {fragment.rows}: the file changed after the run was planned"
+                f"{where}: column {column.name!r} is {values.type}, the index says"
+                f" {column.dtype}: {_CHANGED}"
             )
-        tables.append(table.select(names).slice(piece.start, piece.stop - piece.start))
-    table = pa.concat_tables(tables)
-    return {column.name: _to_numpy(table[column.name], column) for column in index.columns}
+        if values.null_count and not column.has_nulls:
+            raise DataError(
+                f"{where}: column {column.name!r} has gaps, the index says it has none: {_CHANGED}"
+            )
+    return table
 
 
 def _expand(path: str, *, root: Path, where: str) -> list[Path]:
@@ -95,17 +123,22 @@ def _expand(path: str, *, root: Path, where: str) -> list[Path]:
         return files
     if full.is_file():
         return [full]
-    files = sorted(Path(match) for match in glob.glob(str(full), recursive=True))
+    files = sorted(Path(match) for match in glob.glob(str(full), recursive=True))  # noqa: PTH207
     if not files:
         raise DataError(f"{where}: {full} does not exist and matches no file")
     return [file for file in files if file.is_file()]
 
 
-def _footer(file: Path) -> pq.FileMetaData:
+def _footer(file: Path) -> tuple[pq.FileMetaData, pa.Schema]:
     try:
-        return pq.read_metadata(file)
-    except (pa.ArrowInvalid, OSError) as error:
+        footer = pq.read_metadata(file)
+        schema = footer.schema.to_arrow_schema()
+    except (*_DAMAGED, OSError) as error:
         raise DataError(f"{file}: not a readable Parquet file: {error}") from error
+    if len(set(schema.names)) < len(schema.names):
+        repeated = next(name for name in schema.names if schema.names.count(name) > 1)
+        raise DataError(f"{file} has more than one column {repeated!r}")
+    return footer, schema
 
 
 def _wanted_schema(
@@ -139,38 +172,86 @@ def _check_same(first_schema: pa.Schema, schema: pa.Schema, *, first: Path, file
         )
 
 
-def _columns_with_nulls(group: pq.RowGroupMetaData) -> set[str]:
+def _fragments(
+    footer: pq.FileMetaData, names: Sequence[str], *, file: Path
+) -> Iterator[plan.Fragment]:
+    for number in range(footer.num_row_groups):
+        group = footer.row_group(number)
+        if group.num_rows < 0:
+            raise DataError(f"{file}: row group {number} claims {group.num_rows} rows")
+        if group.num_rows:
+            size = sum(
+                leaf.total_uncompressed_size
+                for leaf in _leaves(group)
+                if _top_level(leaf.path_in_schema, names) in names
+            )
+            yield plan.Fragment(path=str(file), row_group=number, rows=group.num_rows, bytes=size)
+
+
+def _columns_with_nulls(footer: pq.FileMetaData, names: Sequence[str]) -> set[str]:
     """Columns with gaps; without statistics a gap has to be expected."""
     found = set()
-    for number in range(group.num_columns):
-        column = group.column(number)
-        counted = column.is_stats_set and column.statistics.has_null_count
-        if not counted or column.statistics.null_count:
-            found.add(column.path_in_schema.split(".")[0])
+    for number in range(footer.num_row_groups):
+        for leaf in _leaves(footer.row_group(number)):
+            counted = leaf.is_stats_set and leaf.statistics.has_null_count
+            if not counted or leaf.statistics.null_count:
+                found.add(_top_level(leaf.path_in_schema, names))
     return found
 
 
-def _bytes_of(group: pq.RowGroupMetaData, names: Sequence[str]) -> int:
-    wanted = set(names)
-    columns = (group.column(number) for number in range(group.num_columns))
-    return sum(
-        column.total_uncompressed_size
-        for column in columns
-        if column.path_in_schema.split(".")[0] in wanted
-    )
+def _leaves(group: pq.RowGroupMetaData) -> Iterator[pq.ColumnChunkMetaData]:
+    return (group.column(number) for number in range(group.num_columns))
+
+
+def _top_level(path: str, names: Sequence[str]) -> str:
+    """The column that a leaf belongs to; columns may have dots in their own names."""
+    parts = path.split(".")
+    prefixes = (".".join(parts[:count]) for count in range(len(parts), 0, -1))
+    return next((prefix for prefix in prefixes if prefix in names), parts[0])
+
+
+def _gather(parts: Sequence[pa.ChunkedArray], column: plan.Column, *, where: str) -> Column:
+    # Not as tables: two files may differ in what they promise about gaps, and such do not join.
+    values = pa.chunked_array([chunk for part in parts for chunk in part.chunks], parts[0].type)
+    try:
+        return _to_numpy(values, column)
+    except _DAMAGED as error:
+        raise DataError(
+            f"{where}: column {column.name!r} of {column.dtype} cannot be read: {error}"
+        ) from error
 
 
 def _to_numpy(values: pa.ChunkedArray, column: plan.Column) -> Column:
-    array = values.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):
-        array = pa.concat_arrays(array.chunks)
-    kind = array.type
-    if pa.types.is_fixed_size_list(kind) and array.null_count == 0:
-        flat = array.flatten().to_numpy(zero_copy_only=False)
-        return np.asarray(flat).reshape(len(array), kind.list_size)
+    # What an array becomes must not depend on whether a gap is among the rows at hand: gaps
+    # anywhere make whole numbers floating point everywhere (see plan.index.Column).
+    if pa.types.is_dictionary(values.type):
+        # Spelled out: as it is, Arrow would take any entry for a gap.
+        values = values.cast(values.type.value_type)
+    kind = values.type
+    if pa.types.is_fixed_size_list(kind) and _is_number(kind.value_type):
+        return _vectors(values, column)
     if column.has_nulls and pa.types.is_integer(kind):
-        # Gaps anywhere make the column floating point everywhere: see plan.index.Column.
-        array = array.cast(pa.float64(), safe=False)
+        values = values.cast(pa.float64(), safe=False)
     if column.has_nulls and pa.types.is_boolean(kind):
-        array = array.cast(pa.float32())
-    return np.asarray(array.to_numpy(zero_copy_only=False))
+        values = values.cast(pa.float32())
+    return np.asarray(values.to_numpy())
+
+
+def _vectors(values: pa.ChunkedArray, column: plan.Column) -> Column:
+    """Lists of a fixed length as rows of one array; a missing list is a row of NaN."""
+    width = values.type.list_size
+    # Without the entries of missing lists, whatever they are.
+    flat = pa.chunked_array([chunk.flatten() for chunk in values.chunks], values.type.value_type)
+    entries = _to_numpy(flat, plan.Column(name="", dtype="", has_nulls=column.has_nulls))
+    rows = len(values) - values.null_count
+    if rows == len(values):
+        return entries.reshape(rows, width)
+    every = np.full((len(values), width), np.nan, dtype=entries.dtype)
+    every[np.asarray(values.is_valid().to_numpy(), dtype=bool)] = entries.reshape(rows, width)
+    return every
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+    )

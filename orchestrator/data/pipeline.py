@@ -8,12 +8,11 @@ import ray.data
 from ray.data import ActorPoolStrategy, DataContext, Dataset, ExecutionOptions, ExecutionResources
 
 from orchestrator.data.reader import MapStage, ReadStage, StageTask
+from orchestrator.plan.resources import NUMBERING_CPUS
 from orchestrator.plan.stream import StreamPlan
 
 # Window numbers in one block of the input: small enough to start at once, few enough for millions.
 _NUMBERS_PER_TASK = 2000
-# Logical CPUs of the one task at a time that makes window numbers.
-NUMBERING_CPUS = 1
 
 
 def build_stream(
@@ -44,7 +43,11 @@ def build_stream(
         dataset = numbers.repartition(target_num_rows_per_block=1, strict=True)
         for position, stage in enumerate(stream.stages):
             task = StageTask(
-                stream=stream, stage=stage, root=root, workers=workers, superblocks=superblocks
+                stream=stream,
+                position=position,
+                root=root,
+                workers=workers,
+                superblocks=superblocks,
             )
             low, high = stage.workers
             dataset = dataset.map_batches(
@@ -69,11 +72,13 @@ def build_stream(
 def _stream_context(stream: StreamPlan, object_store_bytes: int | None) -> Iterator[None]:
     """Ray Data's settings for the stream, leaving the caller's own as they were."""
     context = DataContext.get_current().copy()
-    # One byte: every block is cut to a single row, and a row is a rank's whole share of a superblock.
+    # One byte: every block is cut to a single row, a rank's whole share of a superblock.
     # Blocks of equal length are what makes Ray's splitter go strictly round (see docs/adr/0002).
     context.target_max_block_size = 1
     context.target_min_block_size = 1
     context.enable_progress_bars = False
+    # Otherwise a transform's error loses its cause on the way to the driver.
+    context.raise_original_map_exception = True
     # A validation stream rests between two validations, and that is no failure.
     context.execution_no_progress_timeout_s = -1
     context.execution_options = ExecutionOptions(

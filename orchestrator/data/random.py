@@ -1,4 +1,4 @@
-"""Random numbers that belong to the row: the same wherever, whenever and with whom it is processed."""
+"""Random numbers that belong to the row, wherever, whenever and with whom it is processed."""
 
 import hashlib
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from orchestrator.data.codec import Columns, decode, encode
 from orchestrator.data.parquet import read_pieces
 from orchestrator.data.transforms import BoundTransform, apply_all
+from orchestrator.errors import DataError
 from orchestrator.plan.geometry import Superblock
-from orchestrator.plan.stages import Stage
 from orchestrator.plan.stream import StreamPlan
 
 # The columns of a block. It has one row: a rank's share of a superblock, step after step.
@@ -29,16 +29,24 @@ class StageTask:
     """What a worker of one stage needs to know; it travels once to each worker."""
 
     stream: StreamPlan
-    stage: Stage
+    position: int
     root: Path
     workers: int
     superblocks: range
 
     def bind(self) -> list[BoundTransform]:
         """The stage's transforms, ready to be called."""
-        return [
-            BoundTransform(t, root=self.root, seed=self.stream.seed) for t in self.stage.transforms
-        ]
+        *earlier, stage = self.stream.stages[: self.position + 1]
+        seen = [spec.use for before in earlier for spec in before.transforms]
+        bound = []
+        for spec in stage.transforms:
+            bound.append(
+                BoundTransform(
+                    spec, root=self.root, seed=self.stream.seed, repeat=seen.count(spec.use)
+                )
+            )
+            seen.append(spec.use)
+        return bound
 
 
 class ReadStage:
@@ -130,6 +138,8 @@ def _blocks(
 
 
 def _block(superblock: int, rank: int, columns: Columns, rows: NDArray[np.int64]) -> pa.Table:
+    if ROW in columns:
+        raise DataError(f"the column name {ROW!r} is taken: each row's number travels under it")
     payload = encode({**columns, ROW: rows})
     # Built from the buffer itself: pa.array would copy the bytes once more.
     offsets = pa.py_buffer(np.array([0, payload.size], dtype=np.int64))

@@ -13,6 +13,7 @@ from orchestrator.data.random import RowRandom
 from orchestrator.errors import DataError, SpecError
 from orchestrator.spec.transform import TransformSpec
 from orchestrator.symbols import resolve_symbol
+from orchestrator.symbols.frames import user_line
 
 
 class Transform(Protocol):
@@ -27,13 +28,18 @@ class Transform(Protocol):
 
 
 class BoundTransform:
-    """One transform of the spec, resolved, with its parameters, in one worker."""
+    """One transform of the spec, resolved, with its parameters, in one worker.
 
-    def __init__(self, spec: TransformSpec, *, root: Path, seed: int) -> None:
+    `repeat` counts the uses of the same code before this one, so that each draws for itself.
+    """
+
+    def __init__(self, spec: TransformSpec, *, root: Path, seed: int, repeat: int = 0) -> None:
         self._name = spec.use
+        self._root = root
+        self._draws = f"{spec.use}#{repeat}" if repeat else spec.use
         self._seed = seed
         self._batch_rows = spec.batch_rows
-        self._call, self._params = _bind(spec, resolve_symbol(spec.use, root))
+        self._call, self._params = _bind(spec, root)
         self._wants_rng = "rng" in inspect.signature(self._call).parameters
 
     def apply(self, columns: Columns, rows: NDArray[np.int64], epoch: int) -> Columns:
@@ -54,13 +60,13 @@ class BoundTransform:
     def _checked(self, columns: Columns, rows: NDArray[np.int64], epoch: int) -> Columns:
         params = dict(self._params)
         if self._wants_rng:
-            params["rng"] = RowRandom(self._seed, epoch, rows, transform=self._name)
+            params["rng"] = RowRandom(self._seed, epoch, rows, transform=self._draws)
         try:
             result = self._call(columns, **params)
         except Exception as error:  # the user's code may raise anything; it is named and passed on
             raise DataError(
                 f"transform {self._name} failed on {_describe(rows)} of epoch {epoch}:"
-                f" {type(error).__name__}: {error} ({_user_frame(error)})"
+                f" {type(error).__name__}: {error}{user_line(error, self._root)}"
             ) from error
         return _check_result(result, rows, self._name)
 
@@ -74,13 +80,17 @@ def apply_all(
     return columns
 
 
-def _bind(spec: TransformSpec, symbol: object) -> tuple[Callable[..., object], dict[str, object]]:
+def _bind(spec: TransformSpec, root: Path) -> tuple[Callable[..., object], dict[str, object]]:
+    symbol = resolve_symbol(spec.use, root)
     params: dict[str, object] = dict(spec.with_)
     if inspect.isclass(symbol):
         try:
             made = symbol(**params)
-        except TypeError as error:
-            raise SpecError(f"transform {spec.use}: cannot be constructed: {error}") from error
+        except Exception as error:  # the user's code may raise anything; it is named and passed on
+            raise SpecError(
+                f"transform {spec.use}: cannot be constructed: {type(error).__name__}: {error}"
+                f"{user_line(error, root)}"
+            ) from error
         if not callable(made):
             raise SpecError(f"transform {spec.use}: the class defines no __call__(self, batch)")
         return made, {}
@@ -96,7 +106,12 @@ def _check_result(result: object, rows: NDArray[np.int64], name: str) -> Columns
         )
     columns: Columns = {}
     for key, value in result.items():
-        column = np.asarray(value)
+        try:
+            column = np.asarray(value)
+        except Exception as error:  # a tensor on a GPU, rows of unequal length, ...
+            raise DataError(
+                f"transform {name}: column {key!r}, a {type(value).__name__}, is no array: {error}"
+            ) from error
         if column.ndim == 0 or len(column) != len(rows):
             got = "a scalar" if column.ndim == 0 else f"{len(column)} rows"
             raise DataError(
@@ -108,11 +123,17 @@ def _check_result(result: object, rows: NDArray[np.int64], name: str) -> Columns
 
 
 def _concatenate(pieces: Sequence[Columns], name: str) -> Columns:
+    for piece in pieces[1:]:
+        if piece.keys() != pieces[0].keys():
+            raise DataError(
+                f"transform {name} returned different columns for different batches:"
+                f" {', '.join(sorted(pieces[0]))}, then {', '.join(sorted(piece))}"
+            )
     try:
         return {key: np.concatenate([piece[key] for piece in pieces]) for key in pieces[0]}
-    except (KeyError, ValueError) as error:
+    except (TypeError, ValueError) as error:
         raise DataError(
-            f"transform {name} returned different columns or shapes for different batches: {error}"
+            f"transform {name} returned different types or shapes for different batches: {error}"
         ) from error
 
 
@@ -120,13 +141,3 @@ def _describe(rows: NDArray[np.int64]) -> str:
     shown = ", ".join(str(row) for row in rows[:5])
     more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
     return f"rows {shown}{more}"
-
-
-def _user_frame(error: BaseException) -> str:
-    """File and line of the innermost frame below ours, where the user's code went wrong."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    if trace is None:
-        return "no traceback"
-    return f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"

@@ -1,9 +1,15 @@
-"""The order fingerprint: everything that decides which rows are in which batch, and how they look."""
+"""The order fingerprint: what decides which rows are in which batch, and how they look."""
 
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from orchestrator.plan.order import permutation_check
+from orchestrator.plan.stream import StreamPlan
+from orchestrator.spec.job import JobSpec
+
+_SHOWN = 40
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,6 +24,32 @@ class Fingerprint:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+def order_fingerprint(
+    spec: JobSpec, stream: StreamPlan, transform_hashes: Mapping[str, str]
+) -> Fingerprint:
+    """The fingerprint of a job's training stream.
+
+    Args:
+        transform_hashes: the source fingerprint of each transform the spec refers to.
+    """
+    shuffle = spec.dataset.shuffle.type
+    window = stream.geometry.window_steps * stream.geometry.batch
+    whole = window >= stream.index.rows
+    parts = {
+        "data": stream.index.digest(spec.runtime.working_dir),
+        "seed": str(spec.seed),
+        "training.global_batch_size": str(stream.geometry.batch),
+        "shuffle": shuffle if shuffle != "window" else f"window of {'all' if whole else window}",
+        "shuffle generator": permutation_check(),
+    }
+    used = [transform for transform in spec.transforms if "train" in transform.splits]
+    for position, transform in enumerate(used, start=1):
+        name = f"transform {position} ({transform.use})"
+        parts[f"{name}, arguments"] = json.dumps(transform.with_, sort_keys=True)
+        parts[f"{name}, code"] = transform_hashes[transform.use]
+    return Fingerprint(parts=parts)
+
+
 def differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
     """One line for each part that differs, fit to be shown."""
     lines = []
@@ -30,9 +62,18 @@ def differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
         elif now is None:
             lines.append(f"{name} is gone")
         else:
-            lines.append(f"{name} was {_short(was)}, is now {_short(now)}")
+            lines.append("{} was {}, is now {}".format(name, *_apart(was, now)))
     return lines
 
 
-def _short(value: str) -> str:
-    return value if len(value) <= 40 else value[:12] + "..."
+def _apart(was: str, now: str) -> tuple[str, str]:
+    """Both values; where they are long, from a little before they begin to differ."""
+    pairs = enumerate(zip(was, now, strict=False))
+    same = next((place for place, (old, new) in pairs if old != new), min(len(was), len(now)))
+    start = max(0, same - 12) if max(len(was), len(now)) > _SHOWN else 0
+    return _excerpt(was, start), _excerpt(now, start)
+
+
+def _excerpt(value: str, start: int) -> str:
+    shown = value[start : start + _SHOWN]
+    return ("..." if start else "") + shown + ("..." if start + _SHOWN < len(value) else "")

@@ -143,18 +143,25 @@ def cut_stream(
     batch: int,
     lanes: int,
     window_rows: int,
+    window_is_order: bool,
     superblock_steps: int | None,
     most_superblock_steps: int,
 ) -> StreamGeometry:
-    """The geometry of a stream; `superblock_steps` None chooses it."""
+    """The geometry of a stream.
+
+    Args:
+        window_is_order: rows are permuted inside windows, so that superblocks, which must not
+            change the order, have to divide a window as it is; else a window makes room for them.
+        superblock_steps: None chooses it.
+    """
     steps = -(-rows // batch)
     window = choose_window_steps(steps_per_epoch=steps, batch=batch, window_rows=window_rows)
     size = superblock_steps or choose_superblock_steps(
         steps_per_epoch=steps, window_steps=window, most=most_superblock_steps
     )
-    if window >= steps:
-        # One window is the whole epoch: round it up to whole superblocks, the order is the same.
-        window = -(-steps // size) * size
+    if window >= steps or not window_is_order:
+        # Rounded up to whole superblocks: the order stays the same.
+        window = -(-window // size) * size
     return StreamGeometry(
         rows=rows, batch=batch, lanes=lanes, superblock_steps=size, window_steps=window
     )

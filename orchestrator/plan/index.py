@@ -26,7 +26,7 @@ class Column:
     """A column as the files declare it.
 
     `has_nulls` holds for the whole data set: a column of integers with gaps anywhere becomes
-    floating point everywhere, so that its type does not depend on which rows a task happens to read.
+    floating point everywhere, so that its type does not depend on which rows a task reads.
     """
 
     name: str

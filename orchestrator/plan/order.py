@@ -145,6 +145,6 @@ def permutation_check() -> str:
 
 
 def _generator(seed: int, epoch: int, stream: int, number: int) -> np.random.Generator:
-    return np.random.Generator(
-        np.random.PCG64(np.random.SeedSequence([seed, epoch, stream, number]))
-    )
+    # In words of 32 bits: NumPy would string a longer seed's words together with those that follow.
+    entropy = [seed & 0xFFFFFFFF, seed >> 32, epoch, stream, number]
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(entropy)))

@@ -1,24 +1,37 @@
 """A job plan as text for people and as JSON for scripts."""
 
+import textwrap
 from collections.abc import Iterator
 
 from pydantic import JsonValue
 
 from orchestrator.plan.job import JobPlan
+from orchestrator.plan.resources import Need
 from orchestrator.plan.stream import StreamPlan
 from orchestrator.units import Interval, format_bytes, format_count
 
+_WIDTH = 100
 _LABEL = 15
 
 
 def render_text(plan: JobPlan) -> str:
-    """The plan, a topic a paragraph, at most 100 columns wide."""
+    """The plan, a topic a paragraph, at most 100 columns wide but for longer paths."""
     lines = [f"job {plan.spec.name}"]
     for label, text in _topics(plan):
-        lines.append(f"  {label:<{_LABEL}} {text}")
+        lines += _paragraph(label, text)
     for warning in plan.warnings:
-        lines.append(f"  {'warning':<{_LABEL}} {warning}")
+        lines += _paragraph("warning", warning)
     return "\n".join(lines)
+
+
+def _paragraph(label: str, text: str) -> Iterator[str]:
+    width = _WIDTH - _LABEL - 3
+    for line in text.splitlines():
+        # Folded between words only: half a path would be of no use.
+        folded = textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False)
+        for part in [line] if len(line) <= width else folded:
+            yield f"  {label:<{_LABEL}} {part}"
+            label = ""
 
 
 def render_json(plan: JobPlan) -> dict[str, JsonValue]:
@@ -37,10 +50,12 @@ def render_json(plan: JobPlan) -> dict[str, JsonValue]:
         "lanes_per_worker": list(_lanes_per_worker(plan)),
         "superblock_steps": geometry.superblock_steps,
         "superblock_bytes": plan.train.superblock_bytes,
+        "superblock_bytes_per_worker": _held_bytes(plan),
         "window_rows": geometry.window_steps * geometry.batch,
         "read_amplification": plan.train.sample_order().read_amplification(),
         "validate_every_steps": plan.validate_every if plan.validation else None,
         "checkpoint_every": str(plan.spec.checkpoint.every),
+        "checkpoint_every_steps": _steps_between(plan.spec.checkpoint.every, plan),
         "resources": {
             "needs": [
                 {"what": need.what, "count": need.count, "cpus": need.cpus, "gpus": need.gpus}
@@ -50,6 +65,7 @@ def render_json(plan: JobPlan) -> dict[str, JsonValue]:
             "gpus": plan.resources.gpus,
             "cluster_cpus": plan.resources.capacity.cpus,
             "cluster_gpus": plan.resources.capacity.gpus,
+            "fits": not plan.resources.problems(),
         },
         "order_fingerprint": plan.fingerprint.digest,
         "order_parts": dict(plan.fingerprint.parts),
@@ -64,7 +80,7 @@ def _topics(plan: JobPlan) -> Iterator[tuple[str, str]]:
     epochs = plan.total_steps / geometry.steps_per_epoch
     yield (
         "steps",
-        f"{format_count(plan.total_steps)} = {epochs:g} epochs of"
+        f"{format_count(plan.total_steps)} = {epochs:.4g} epoch{'s' * (epochs != 1)} of"
         f" {format_count(geometry.steps_per_epoch)}",
     )
     last = geometry.step_rows(geometry.steps_per_epoch - 1)
@@ -75,39 +91,72 @@ def _topics(plan: JobPlan) -> Iterator[tuple[str, str]]:
     share = str(few) if few == many else f"{few} or {many}"
     yield (
         "lanes",
-        f"{geometry.lanes} of {geometry.lane_rows} rows, {share} for each of"
-        f" {plan.workers} workers",
+        f"{geometry.lanes} of {_number(geometry.lane_rows, 'row')}, {share} for"
+        f" {'the one worker' if plan.workers == 1 else f'each of {plan.workers} workers'}",
     )
-    held = train.superblock_bytes * many / geometry.lanes
     yield (
         "superblock",
-        f"{geometry.superblock_steps} steps, {format_bytes(train.superblock_bytes)} before the"
-        f" transforms; a worker holds {format_bytes(int(held))} and prefetches as much",
+        f"{_number(geometry.superblock_steps, 'step')}, {format_bytes(train.superblock_bytes)}"
+        f" before the transforms; a worker holds {format_bytes(_held_bytes(plan))} and prefetches"
+        " as much",
     )
     yield "window", _window(plan)
-    for need in plan.resources.needs:
-        gpus = f", {need.gpus:g} GPUs" if need.gpus else ""
-        yield "resources", f"{need.what}: {need.count} x, {need.cpus:g} CPUs{gpus} in all"
-    capacity = plan.resources.capacity
-    kind = "an embedded Ray with" if capacity.embedded else "the cluster has"
-    yield (
-        "fits",
-        f"yes: {plan.resources.cpus:g} of {capacity.cpus:g} CPUs, {plan.resources.gpus:g} of"
-        f" {capacity.gpus:g} GPUs ({kind} {capacity.cores} cores)"
-        if capacity.embedded
-        else f"yes: {plan.resources.cpus:g} of {capacity.cpus:g} CPUs,"
-        f" {plan.resources.gpus:g} of {capacity.gpus:g} GPUs",
-    )
+    yield "resources", "\n".join(_needs(plan.resources.needs))
+    yield "fits", _fits(plan)
     yield "checkpoints", _checkpoints(plan)
+    if plan.validation is not None:
+        count = plan.validations_until(plan.total_steps)
+        every = _every(plan.spec.training.validate_every)
+        yield "validations", f"{every} and at the end, {format_count(count)} in all"
     yield "run directory", str(plan.run_dir)
-    yield "fingerprint", plan.fingerprint.digest[:16]
+    yield "fingerprint", f"{plan.fingerprint.digest[:16]} of the order"
+
+
+def _held_bytes(plan: JobPlan) -> int:
+    """Source bytes of a superblock that come to the worker with the most lanes."""
+    _, many = _lanes_per_worker(plan)
+    return -(-plan.train.superblock_bytes * many // plan.train.geometry.lanes)
+
+
+def _needs(needs: tuple[Need, ...]) -> Iterator[str]:
+    names = max(len(need.what) for need in needs)
+    counts = max(len(need.count) for need in needs)
+    for need in needs:
+        gpus = f", {_amount(need.gpus, 'GPU')}" if need.gpus else ""
+        yield (
+            f"{need.what:<{names}}  {need.count:>{counts}} x,"
+            f" {_amount(need.cpus, 'CPU')}{gpus} in all"
+        )
+
+
+def _fits(plan: JobPlan) -> str:
+    capacity = plan.resources.capacity
+    text = f"yes: {plan.resources.cpus:g} of {_amount(capacity.cpus, 'CPU')}"
+    if capacity.gpus or plan.resources.gpus:
+        text += f", {plan.resources.gpus:g} of {_amount(capacity.gpus, 'GPU')}"
+    if capacity.embedded:
+        text += f" of an embedded Ray, on {capacity.cores} cores"
+    return text
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{format_count(count)} {noun}" + "s" * (count != 1)
+
+
+def _every(every: Interval) -> str:
+    """An interval as people say it: every epoch, every 2 epochs."""
+    return "every " + str(every).removeprefix("1 ")
+
+
+def _amount(number: float, unit: str) -> str:
+    return f"{number:g} {unit}" + "s" * (number != 1)
 
 
 def _split_text(stream: StreamPlan) -> str:
     index = stream.index
     return (
-        f"{format_count(index.rows)} rows in {format_count(len(index.fragments))} fragments of"
-        f" {format_count(index.files)} files, {format_bytes(index.bytes)};"
+        f"{_number(index.rows, 'row')} in {_number(len(index.fragments), 'fragment')} of"
+        f" {_number(index.files, 'file')}, {format_bytes(index.bytes)};"
         f" columns {', '.join(column.name for column in index.columns)}"
     )
 
@@ -153,15 +202,15 @@ def _checkpoints(plan: JobPlan) -> str:
     spec = plan.spec.checkpoint
     steps = _steps_between(spec.every, plan)
     if steps is None:
-        when = f"every {spec.every} and at the end"
+        when = f"{_every(spec.every)} and at the end"
     else:
         count = -(-plan.total_steps // steps)
-        when = f"every {spec.every} and at the end ({format_count(count)} in all)"
+        when = f"{_every(spec.every)} and at the end, {format_count(count)} in all"
     kept = f"the latest {spec.keep_latest}"
     if spec.best is not None:
         kept += f" and the best {spec.best.keep} by {spec.best.metric} ({spec.best.mode})"
-        when += ", and whenever a validation is the best so far"
-    return f"{when}; {kept} kept"
+        when += "; also whenever a validation is the best so far"
+    return f"{when}; kept are {kept}"
 
 
 def _steps_between(every: Interval, plan: JobPlan) -> int | None:

@@ -1,12 +1,21 @@
-"""The plan of one stream: what is read, in which order, cut how, by which workers."""
+"""The plans of streams: what is read, in which order, cut how, by which workers."""
 
 from dataclasses import dataclass
 
-from orchestrator.plan.geometry import StreamGeometry
+from orchestrator.plan.geometry import StreamGeometry, cut_stream, default_lanes
 from orchestrator.plan.index import DatasetIndex
 from orchestrator.plan.order import SampleOrder
-from orchestrator.plan.stages import Stage
+from orchestrator.plan.resources import ClusterCapacity, auto_workers
+from orchestrator.plan.stages import Stage, make_stages
+from orchestrator.spec.job import JobSpec
 from orchestrator.spec.transform import Split
+
+# A window is what one task reads: long enough to outlast Ray's scheduling quantum, small enough
+# that several fit in memory. A superblock is what a worker holds of it at a time.
+WINDOW_BYTES = 64 << 20
+SUPERBLOCK_BYTES = 16 << 20
+MOST_WINDOW_ROWS = 1 << 20
+MOST_SUPERBLOCK_STEPS = 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,3 +49,77 @@ class StreamPlan:
         """Bytes of the source columns in one superblock, as they are before any transform."""
         steps, batch = self.geometry.superblock_steps, self.geometry.batch
         return int(self.index.bytes_per_row * min(steps * batch, self.index.rows))
+
+
+def plan_streams(
+    spec: JobSpec,
+    train: DatasetIndex,
+    validation: DatasetIndex | None,
+    capacity: ClusterCapacity,
+) -> dict[Split, StreamPlan]:
+    """The stream of the training rows, and that of the validation rows where there are any."""
+    scaling = spec.scaling
+    kept = make_stages(spec.transforms, split="validation", pool=scaling.validation, auto_workers=1)
+    taken = scaling.workers * scaling.cpus_per_worker + 1
+    if validation is not None:
+        taken += 1 + sum(stage.most_cpus for stage in kept)
+    pools = make_stages(spec.transforms, split="train", pool=scaling.preprocessing, auto_workers=0)
+    workers = auto_workers(
+        capacity=capacity,
+        taken_cpus=taken + sum(stage.most_cpus for stage in pools),
+        cpus_of_each=[stage.cpus for stage in pools if not stage.workers[1]],
+    )
+    shuffle = spec.dataset.shuffle
+    streams: dict[Split, StreamPlan] = {}
+    streams["train"] = StreamPlan(
+        split="train",
+        index=train,
+        geometry=_geometry(spec, train, shuffle.rows if shuffle.type == "window" else None),
+        stages=make_stages(
+            spec.transforms,
+            split="train",
+            pool=scaling.preprocessing,
+            auto_workers=workers,
+        ),
+        seed=spec.seed,
+        shuffle_fragments=shuffle.type != "none",
+        shuffle_rows=shuffle.type == "window",
+        epochs_differ=True,
+    )
+    if validation is not None:
+        streams["validation"] = StreamPlan(
+            split="validation",
+            index=validation,
+            geometry=_geometry(spec, validation, None),
+            stages=kept,
+            seed=spec.seed,
+            shuffle_fragments=False,
+            shuffle_rows=False,
+            epochs_differ=False,
+        )
+    return streams
+
+
+def _geometry(spec: JobSpec, index: DatasetIndex, window: int | str | None) -> StreamGeometry:
+    """The cuts of a stream; `window` None is for one whose rows are not permuted in windows."""
+    batch = spec.training.global_batch_size
+    lanes = default_lanes(batch) if spec.scaling.lanes == "auto" else spec.scaling.lanes
+    row_bytes = max(1.0, index.bytes_per_row)
+    if window == "all":
+        rows = index.rows
+    elif isinstance(window, int):
+        rows = window
+    else:
+        rows = max(batch, min(MOST_WINDOW_ROWS, int(WINDOW_BYTES / row_bytes)))
+    fixed = spec.scaling.superblock_steps
+    return cut_stream(
+        rows=index.rows,
+        batch=batch,
+        lanes=lanes,
+        window_rows=rows,
+        window_is_order=window is not None,
+        superblock_steps=None if fixed == "auto" else fixed,
+        most_superblock_steps=max(
+            1, min(MOST_SUPERBLOCK_STEPS, int(SUPERBLOCK_BYTES / (row_bytes * batch)))
+        ),
+    )

@@ -54,14 +54,12 @@ class RunDirectory:
 
     def next_log(self) -> Path:
         """A new file for everything that Ray and the workers print under one driver."""
-        return self.logs / f"driver-{len(self._logs()) + 1:03d}.log"
+        newest = self.newest_log()
+        return self.logs / f"driver-{_log_number(newest) + 1 if newest else 1:03d}.log"
 
     def newest_log(self) -> Path | None:
         """The newest such file."""
-        return max(self._logs(), default=None)
-
-    def _logs(self) -> list[Path]:
-        return list(self.logs.glob("driver-*.log"))
+        return max(self.logs.glob("driver-*.log"), key=_log_number, default=None)
 
 
 def open_run(plan: JobPlan) -> RunDirectory:
@@ -85,6 +83,11 @@ def replace_file(path: Path, text: str) -> None:
         staged = write_synced(path.with_name(f".{path.name}.{os.getpid()}.tmp"), text.encode())
         staged.replace(path)
         sync(path.parent)
+
+
+def _log_number(path: Path) -> int:
+    number = path.stem.removeprefix("driver-")
+    return int(number) if number.isdecimal() else 0
 
 
 def _environment(plan: JobPlan) -> Mapping[str, object]:

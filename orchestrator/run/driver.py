@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 
 from pydantic import JsonValue
+from ray.exceptions import RayError
 from ray.train import TrainingFailedError
 from rich.console import Console
 
@@ -114,7 +115,7 @@ class Driver:
             attempt = self._begin(number, failures)
             try:
                 fit(self._plan, self._directory, attempt)
-            except TrainingFailedError as error:
+            except (TrainingFailedError, RayError) as error:
                 failure = describe_failure(error, step=attempt.step)
                 failures.append(failure)
                 self._tell("attempt-failed", attempt.number, reason=failure.reason)
@@ -164,7 +165,7 @@ class Driver:
         )
         return attempt
 
-    def _end_or_go_on(self, failures: Sequence[Failure], error: TrainingFailedError) -> None:
+    def _end_or_go_on(self, failures: Sequence[Failure], error: Exception) -> None:
         budget = self._plan.spec.failure.worker_restarts
         decision = decide(failures, worker_restarts=budget)
         if isinstance(decision, GiveUp):

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from orchestrator.data.parquet import index_parquet
 from orchestrator.data.transforms import BoundTransform
-from orchestrator.errors import SpecError
 from orchestrator.plan.index import DatasetIndex
 from orchestrator.plan.job import JobPlan, build_plan
 from orchestrator.plan.resources import ClusterCapacity
@@ -12,8 +11,8 @@ from orchestrator.run.session import capacity_of
 from orchestrator.spec.check import check_symbols
 from orchestrator.spec.dataset import SourceSpec
 from orchestrator.spec.job import JobSpec
-from orchestrator.symbols import resolve_symbol, symbol_fingerprint
-from orchestrator.train.task import TrainTask
+from orchestrator.symbols import symbol_fingerprint
+from orchestrator.train.user_task import load_task
 
 
 def plan(spec: JobSpec, *, capacity: ClusterCapacity | None = None) -> JobPlan:
@@ -53,11 +52,4 @@ def _resolve(spec: JobSpec, root: Path) -> None:
     """Imports the task and the transforms, so that a worker is not the first to find a mistake."""
     for transform in spec.transforms:
         BoundTransform(transform, root=root, seed=spec.seed)
-    task = resolve_symbol(spec.training.task, root)
-    if not (isinstance(task, type) and issubclass(task, TrainTask)):
-        raise SpecError(
-            f"training.task: {spec.training.task} is not a class derived from"
-            " orchestrator.TrainTask"
-        )
-    if missing := sorted(getattr(task, "__abstractmethods__", ())):
-        raise SpecError(f"training.task: {spec.training.task} does not define {', '.join(missing)}")
+    load_task(spec.training, root)

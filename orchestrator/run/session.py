@@ -132,8 +132,16 @@ def _start(
             logging_level=logging.WARNING,
             _temp_dir=str(folder),
         )
+        _protect_token()
     except _START_ERRORS as error:
         raise ClusterError(f"cannot start an embedded Ray: {error}") from error
+
+
+def _protect_token() -> None:
+    """Ray makes the file with its token, which lets its bearer run any code, readable for all."""
+    token = Path.home() / ".ray" / "auth_token"
+    if token.exists() and token.stat().st_mode & 0o077:
+        token.chmod(0o600)
 
 
 def _connect(runtime: RuntimeSpec, *, log_to_driver: bool) -> None:

@@ -2,12 +2,12 @@
 
 import importlib
 import sys
-import traceback
 from pathlib import Path
 from types import ModuleType
 
 from orchestrator.errors import SpecError
 from orchestrator.symbols.find import find_module, nearest
+from orchestrator.symbols.frames import user_line
 
 
 def resolve_symbol(reference: str, root: Path) -> object:
@@ -39,20 +39,6 @@ def _import(reference: str, module_name: str, root: Path) -> ModuleType:
     try:
         return importlib.import_module(module_name)
     except (Exception, SystemExit) as error:
-        where = _where(error, root)
         text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        raise SpecError(f"{reference}: importing it failed{where}: {text}") from error
-
-
-def _where(error: BaseException, root: Path) -> str:
-    if isinstance(error, SyntaxError) and error.filename:
-        return f" at {error.filename}:{error.lineno}"
-    machinery = {__file__, importlib.__file__}
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith("<frozen") and frame.filename not in machinery
-    ]
-    own = [frame for frame in frames if Path(frame.filename).is_relative_to(root)]
-    # The innermost line of the user's own code says more than a line deep inside a library.
-    return "".join(f" at {frame.filename}:{frame.lineno}" for frame in (own or frames)[-1:])
+        where = user_line(error, root)
+        raise SpecError(f"{reference}: importing it failed: {text}{where}") from error

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from orchestrator.data.codec import Columns
+from orchestrator.errors import JobFailedError
 
 # Kinds of numpy type that torch has a tensor for: bool, signed, unsigned, floating, complex.
 _NUMERIC = "biufc"
@@ -19,6 +20,19 @@ def to_tensors(columns: Columns, device: torch.device) -> dict[str, Tensor]:
         for name, column in columns.items()
         if column.dtype.kind in _NUMERIC
     }
+
+
+def numeric_tensors(columns: Columns, device: torch.device) -> dict[str, Tensor]:
+    """The same, where there has to be one.
+
+    Raises:
+        JobFailedError: no column is numeric.
+    """
+    if tensors := to_tensors(columns, device):
+        return tensors
+    raise JobFailedError(
+        f"the transforms leave no numeric column to work on; got {sorted(columns)}"
+    )
 
 
 def micro_batches(batch: dict[str, Tensor], size: int | None) -> list[dict[str, Tensor]]:

@@ -6,7 +6,7 @@ import torch
 
 from orchestrator.data.feed import LocalBatch
 from orchestrator.errors import JobFailedError
-from orchestrator.train.batch import to_tensors
+from orchestrator.train.batch import numeric_tensors
 from orchestrator.train.strategy import DdpStrategy
 from orchestrator.train.task import TrainTask
 from orchestrator.train.totals import Totals, row_totals
@@ -41,14 +41,17 @@ class Evaluator:
         total: Totals | None = None
         with torch.no_grad():
             for _ in range(self._steps):
-                part = self._score(next(self._batches))
+                batch = next(self._batches, None)
+                if batch is None:
+                    raise JobFailedError("the validation stream ended in the middle of a pass")
+                part = self._score(batch)
                 total = part if total is None else total.plus(part)
         if total is None:
             raise JobFailedError("the validation stream holds no rows")
         return total.over_ranks()
 
     def _score(self, batch: LocalBatch) -> Totals:
-        tensors = to_tensors(batch.columns, self._device)
+        tensors = numeric_tensors(batch.columns, self._device)
         # The bare model: nothing is averaged, so no rank has to wait for another one.
         values = self._task.evaluate(self._strategy.model, tensors)
         rows = len(next(iter(tensors.values())))

@@ -11,11 +11,10 @@ from orchestrator.errors import JobFailedError
 from orchestrator.plan.job import JobPlan
 from orchestrator.train.evaluation import Evaluator
 from orchestrator.train.optimizer import ScheduledOptimizer
-from orchestrator.train.recorder import Recorder, first_not_finite
+from orchestrator.train.recorder import NOT_FINITE_HINT, Recorder, first_not_finite
 from orchestrator.train.saving import Saver
 from orchestrator.train.state import TrainState
 from orchestrator.train.stepper import Stepper, world
-from orchestrator.train.totals import Totals
 
 
 class TrainingLoop:
@@ -88,7 +87,7 @@ class TrainingLoop:
             raise JobFailedError(
                 f"{name} became {means[name]} by step {state.step} (epoch {epoch});"
                 " the weights of that step are not saved",
-                hint="a lower learning rate, training.clip_norm or cleaner rows may help",
+                hint=NOT_FINITE_HINT,
             )
         waited, self._waited = self._feed.wait_s - self._waited, self._feed.wait_s
         wait_s, train_s = _over_ranks(waited, self._training_s)
@@ -107,7 +106,7 @@ class TrainingLoop:
 
     def _validate(self, evaluator: Evaluator, epoch: int) -> dict[str, float]:
         began = self._clock()
-        totals: Totals = evaluator.evaluate()
+        totals = evaluator.evaluate()
         means = totals.means()
         if self._recorder is not None:
             self._recorder.validation(

@@ -1,7 +1,7 @@
 """The spec's optimizer, and its learning rate as a pure function of the step."""
 
 import math
-from typing import assert_never
+from typing import Any, assert_never
 
 import torch
 from torch import nn
@@ -75,6 +75,18 @@ class ScheduledOptimizer:
         for group, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
             group["lr"] = peak * self.factor(step)
         self.optimizer.step()
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Sets the optimizer's state; the peak learning rates stay those of the task.
+
+        Raises:
+            ValueError, KeyError: it is the state of another optimizer.
+        """
+        for group, stored in zip(self.optimizer.param_groups, state["param_groups"], strict=True):
+            # torch would load it, and stumble over what is missing in the first step.
+            if missing := sorted(group.keys() - stored.keys()):
+                raise ValueError(f"its optimizer has no {', '.join(missing)}")
+        self.optimizer.load_state_dict(state)
 
     def learning_rate(self, step: int) -> float:
         """The learning rate of the first parameter group in a step, counted from 0."""

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from orchestrator.jsonl import JsonLinesWriter
 
+NOT_FINITE_HINT = "a lower learning rate, training.clip_norm or cleaner rows may help"
+
 
 class Recorder:
     """Appends to a run's metrics.jsonl and events.jsonl."""

@@ -21,9 +21,10 @@ from orchestrator.checkpoint.policy import (
     save_policy,
 )
 from orchestrator.checkpoint.store import CheckpointStore
+from orchestrator.errors import JobFailedError
 from orchestrator.plan.job import JobPlan
 from orchestrator.spec.checkpoint import BestSpec
-from orchestrator.train.recorder import Recorder
+from orchestrator.train.recorder import NOT_FINITE_HINT, Recorder
 from orchestrator.train.state import TrainState
 
 
@@ -55,6 +56,10 @@ class Saver:
 
         Args:
             metrics: of the validation of this very step; empty where there was none.
+
+        Raises:
+            JobFailedError: the weights are spoilt, and must not become what a restart begins with.
+            CheckpointError: it cannot be saved.
         """
         geometry = self._plan.train.geometry
         improved = self._improves(metrics)
@@ -66,6 +71,11 @@ class Saver:
         )
         if not (due or improved):
             return
+        if (spoilt := state.not_finite()) is not None:
+            raise JobFailedError(
+                f"{spoilt} is not finite after step {state.step}; it is not saved",
+                hint=NOT_FINITE_HINT,
+            )
         began = time.monotonic()
         cursor = geometry.cursor(state.step)
         manifest = self._manager.save(
@@ -86,8 +96,13 @@ class Saver:
 
     def _improves(self, metrics: Mapping[str, float]) -> bool:
         best = self._plan.spec.checkpoint.best
-        if best is None or best.metric not in metrics:
+        if best is None or not metrics:
             return False
+        if best.metric not in metrics:
+            raise JobFailedError(
+                f"checkpoint.best.metric is {best.metric!r}, but a validation gives"
+                f" {', '.join(sorted(metrics))}"
+            )
         value = metrics[best.metric]
         if not math.isfinite(value):
             return False

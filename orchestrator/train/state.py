@@ -1,15 +1,18 @@
 """Everything that a restart must bring back, as one file of a checkpoint."""
 
 import io
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict, cast
 
 import torch
 from torch import Tensor
 
+from orchestrator.checkpoint.files import storage_errors
 from orchestrator.errors import CheckpointError
 from orchestrator.train.optimizer import ScheduledOptimizer
+from orchestrator.train.recorder import first_not_finite
 from orchestrator.train.strategy import DdpStrategy, ModelState
 from orchestrator.train.totals import Totals
 
@@ -18,7 +21,7 @@ STATE_FILE = "state.pt"
 
 class _Stored(TypedDict):
     model: ModelState
-    optimizer: dict[str, object]
+    optimizer: dict[str, Any]
     step: int
     rows: int
     interval_names: list[str]
@@ -57,18 +60,30 @@ class TrainState:
         torch.save(stored, buffer)
         (directory / STATE_FILE).write_bytes(buffer.getbuffer())
 
+    def not_finite(self) -> str | None:
+        """The name of a value that has become infinite or not a number, if there is one.
+
+        A step can spoil the weights while its own loss is still finite. Buffers are not looked at:
+        an infinity in one may well be meant.
+        """
+        if self.interval and (name := first_not_finite(self.interval.means())):
+            return name
+        for name, weight in self.strategy.model.named_parameters():
+            if weight.requires_grad and not bool(weight.detach().isfinite().all()):
+                return f"the weight {name}"
+        return None
+
     def read(self, directory: Path) -> None:
         """Loads the state from a checkpoint whose files have been verified.
 
         Raises:
-            CheckpointError: it belongs to another model or optimizer.
+            CheckpointError: it is no state, or belongs to another model or optimizer.
         """
         path = directory / STATE_FILE
-        # weights_only: a checkpoint is data, and must not be able to run code.
-        stored: _Stored = torch.load(path, map_location="cpu", weights_only=True)
+        stored = _read_stored(path)
         try:
             self.strategy.load(stored["model"])
-            self.optimizer.optimizer.load_state_dict(stored["optimizer"])
+            self.optimizer.load(stored["optimizer"])
         except (RuntimeError, ValueError, KeyError) as error:
             raise CheckpointError(
                 f"{path} does not fit the model or the optimizer of the task: {error}",
@@ -79,3 +94,17 @@ class TrainState:
         names = tuple(stored["interval_names"])
         sums = stored["interval_sums"].to(device)
         self.interval = Totals(names=names, sums=sums) if names else None
+
+
+def _read_stored(path: Path) -> _Stored:
+    try:
+        with storage_errors("read", path):
+            # weights_only: a checkpoint is data, and must not be able to run code.
+            stored = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        (first, *_) = str(error).splitlines() or [""]
+        raise CheckpointError(f"{path} holds no state of a run: {first}") from error
+    if not isinstance(stored, dict) or (missing := _Stored.__required_keys__ - stored.keys()):
+        what = f"lacks {', '.join(sorted(missing))}" if isinstance(stored, dict) else "is no dict"
+        raise CheckpointError(f"{path} holds no state of a run: it {what}")
+    return cast("_Stored", stored)

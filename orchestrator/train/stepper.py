@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from orchestrator.data.feed import LocalBatch
 from orchestrator.errors import JobFailedError
-from orchestrator.train.batch import micro_batches, to_tensors
+from orchestrator.train.batch import micro_batches, numeric_tensors
 from orchestrator.train.optimizer import ScheduledOptimizer
 from orchestrator.train.strategy import DdpStrategy
 from orchestrator.train.task import TrainTask, split_output
@@ -55,11 +55,7 @@ class Stepper:
 
     def forward_backward(self, batch: LocalBatch) -> Totals:
         """The gradient of the mean loss over the global batch, and this rank's totals."""
-        tensors = to_tensors(batch.columns, self._device)
-        if not tensors:
-            raise JobFailedError(
-                f"the transforms leave no numeric column to train on; got {sorted(batch.columns)}"
-            )
+        tensors = numeric_tensors(batch.columns, self._device)
         pieces = micro_batches(tensors, self._micro_batch_size)
         total: Totals | None = None
         for position, piece in enumerate(pieces):
@@ -86,7 +82,9 @@ class Stepper:
 
 def seed_everything(seed: int, step: int, lane: int) -> None:
     """Seeds every generator a model may draw from, so that a step needs no earlier one's state."""
-    words = np.random.SeedSequence([seed, step, lane]).generate_state(2, np.uint32)
+    # In words of 32 bits: NumPy would string a longer seed's words together with those of the step.
+    entropy = [seed & 0xFFFFFFFF, step, lane, seed >> 32]
+    words = np.random.SeedSequence(entropy).generate_state(2, np.uint32)
     mixed = int(words[0]) | int(words[1]) << 32
     torch.manual_seed(mixed)
     random.seed(mixed)

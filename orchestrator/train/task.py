@@ -3,10 +3,10 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from orchestrator.errors import JobFailedError
 from orchestrator.spec.training import AdamW, Sgd
 from orchestrator.train.optimizer import default_optimizer
 
@@ -51,5 +51,23 @@ class TrainTask(ABC):
 
 
 def split_output(output: LossOutput) -> tuple[Tensor, Mapping[str, Tensor]]:
-    """The losses and the metrics of what a task's `loss` returned."""
-    return (output, {}) if isinstance(output, torch.Tensor) else output
+    """The losses and the metrics of what a task's `loss` returned.
+
+    Raises:
+        JobFailedError: it returned something else.
+    """
+    match output:
+        case Tensor():
+            return output, {}
+        case (Tensor() as losses, Mapping() as metrics):
+            return losses, metrics
+    raise JobFailedError(
+        f"the task's loss returned {_shape_of(output)}; wanted a tensor of one loss a row, or a"
+        " pair of that and a mapping of metrics"
+    )
+
+
+def _shape_of(output: object) -> str:
+    if isinstance(output, tuple):
+        return f"a tuple of {', '.join(type(part).__name__ for part in output) or 'nothing'}"
+    return f"a value of type {type(output).__name__}"

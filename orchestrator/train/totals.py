@@ -53,11 +53,20 @@ def row_totals(values: Mapping[str, Tensor], *, rows: int, counted: bool) -> Tot
         counted: False for stand-ins: everything counts zero, but the names are known.
 
     Raises:
-        JobFailedError: a value has another shape.
+        JobFailedError: a value has another shape, or is no tensor.
     """
+    if not isinstance(values, Mapping):
+        raise JobFailedError(
+            f"the task's metrics are of type {type(values).__name__}; wanted a mapping from names"
+        )
     names = tuple(sorted(values))
     entries = []
     for name in names:
+        if not isinstance(values[name], Tensor):
+            raise JobFailedError(
+                f"the task returned {name!r} of type {type(values[name]).__name__}; wanted a tensor"
+                f" of one value a row, [{rows}], or a scalar mean"
+            )
         value = values[name].detach().to(torch.float64)
         if value.ndim == 0:
             value = value * rows

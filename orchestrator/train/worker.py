@@ -1,11 +1,9 @@
 """What runs in each training worker: everything is put together here, then the loop runs."""
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import chain
-from typing import cast
 
-import pyarrow as pa
 import ray.train
 import ray.train.torch
 import torch
@@ -15,7 +13,6 @@ from orchestrator.data.feed import Feed, LocalBatch, begin_early
 from orchestrator.errors import JobFailedError
 from orchestrator.plan.geometry import Cursor
 from orchestrator.plan.stream import StreamPlan
-from orchestrator.symbols import resolve_symbol
 from orchestrator.train.config import WorkerConfig
 from orchestrator.train.evaluation import Evaluator
 from orchestrator.train.loop import TrainingLoop
@@ -26,6 +23,7 @@ from orchestrator.train.state import TrainState
 from orchestrator.train.stepper import Stepper, seed_everything, world
 from orchestrator.train.strategy import DdpStrategy
 from orchestrator.train.task import TrainTask
+from orchestrator.train.user_task import load_task
 
 PREFETCHED_BLOCKS = 2
 
@@ -37,7 +35,7 @@ def train_worker(loop_config: dict[str, WorkerConfig]) -> None:
     device = _device(training.device)
     # Tensors that share a block's memory are read-only, and torch warns of each.
     warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-    task = _build_task(config)
+    task = load_task(training, config.root)
     seed_everything(plan.spec.seed, 0, 0)
     strategy = DdpStrategy(task.build_model(), device)
     optimizer = ScheduledOptimizer(
@@ -81,16 +79,6 @@ def _device(wanted: str) -> torch.device:
             hint="scaling.gpus_per_worker: 1 asks for one",
         )
     return device
-
-
-def _build_task(config: WorkerConfig) -> TrainTask:
-    training = config.plan.spec.training
-    symbol = resolve_symbol(training.task, config.root)
-    if not (isinstance(symbol, type) and issubclass(symbol, TrainTask)):
-        raise JobFailedError(
-            f"training.task: {training.task} is not a class derived from TrainTask"
-        )
-    return symbol(**training.with_)
 
 
 def _open_training(
@@ -145,7 +133,7 @@ def _feed(stream: StreamPlan, span: range, *, first: Cursor) -> Feed:
         prefetch_batches=PREFETCHED_BLOCKS,
     )
     return Feed(
-        cast("Iterable[pa.Table]", blocks),
+        blocks,
         stream.geometry,
         rank=rank,
         workers=workers,

@@ -1,0 +1,229 @@
+"""The loop reports, validates and saves when it should, in this order, and ends when it must."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import pytest
+import torch
+
+from orchestrator.data.feed import Feed, LocalBatch
+from orchestrator.errors import JobFailedError
+from orchestrator.plan.job import JobPlan
+from orchestrator.train.loop import TrainingLoop
+from orchestrator.train.state import TrainState
+from orchestrator.train.totals import Totals
+from tests.support.training import ConvTask, make_plan, make_state
+
+if TYPE_CHECKING:
+    from orchestrator.train.evaluation import Evaluator
+    from orchestrator.train.recorder import Recorder
+    from orchestrator.train.saving import Saver
+    from orchestrator.train.stepper import Stepper
+
+Happening = tuple[Any, ...]
+
+
+def totals(rows: int, **means: float) -> Totals:
+    names = tuple(sorted(means))
+    sums = [means[name] * rows for name in names]
+    return Totals(names=names, sums=torch.tensor([*sums, float(rows)], dtype=torch.float64))
+
+
+class Fakes:
+    """Everything the loop talks to; what it does lands in one list."""
+
+    def __init__(self, losses: Mapping[int, float] | None = None) -> None:
+        self.happened: list[Happening] = []
+        self.reports: list[dict[str, Any]] = []
+        self.now = 0.0
+        self.wait_s = 0.0
+        self._losses = losses or {}
+
+    def clock(self) -> float:
+        return self.now
+
+    # The stepper: 2 s a step, and the loss is the step's number.
+    def step(self, batch: LocalBatch, number: int) -> Totals:
+        self.now += 2.0
+        self.happened.append(("step", number))
+        return totals(batch.global_rows, loss=self._losses.get(number, float(number)))
+
+    # The evaluator: 100 s a validation.
+    def evaluate(self) -> Totals:
+        self.now += 100.0
+        return totals(40, accuracy=0.5, loss=1.5)
+
+    # The recorder.
+    def training(self, *, step: int, means: Mapping[str, float], **others: Any) -> None:
+        self.happened.append(("report", step, means["loss"]))
+        self.reports.append({"step": step, **others})
+
+    def validation(
+        self, *, epoch: int, step: int, rows: int, means: Mapping[str, float], seconds: float
+    ) -> None:
+        self.happened.append(("validation", epoch, step, rows, seconds))
+
+    # The saver: 50 s a save.
+    def after_step(
+        self, state: TrainState, *, epoch_finished: bool, metrics: Mapping[str, float]
+    ) -> None:
+        self.now += 50.0
+        self.happened.append(("offer", state.step, epoch_finished, dict(metrics)))
+
+    def batches(self, plan: JobPlan, first: int, last: int) -> Iterator[LocalBatch]:
+        """The batches of steps first..last-1; each was waited for for 1 s."""
+        geometry = plan.train.geometry
+        for number in range(first, last):
+            self.now += 1.0
+            self.wait_s += 1.0
+            cursor = geometry.cursor(number)
+            yield LocalBatch(
+                epoch=cursor.epoch,
+                step=cursor.step,
+                lane=0,
+                rows=np.arange(1),
+                global_rows=geometry.step_rows(cursor.step),
+                columns={},
+            )
+
+
+def run(
+    plan: JobPlan,
+    fakes: Fakes,
+    *,
+    state: TrainState | None = None,
+    last: int | None = None,
+    first_rank: bool = True,
+    evaluate: bool = True,
+    batches: Callable[[Iterable[LocalBatch]], Iterable[LocalBatch]] = lambda batches: batches,
+) -> TrainState:
+    state = state or make_state(ConvTask())
+    loop = TrainingLoop(
+        plan,
+        state,
+        cast("Stepper", fakes),
+        cast("Feed", fakes),
+        cast("Evaluator", fakes) if evaluate else None,
+        recorder=cast("Recorder", fakes) if first_rank else None,
+        saver=cast("Saver", fakes) if first_rank else None,
+        clock=fakes.clock,
+    )
+    until = plan.total_steps if last is None else last
+    loop.run(batches(fakes.batches(plan, state.step, until)))
+    return state
+
+
+def kinds(fakes: Fakes, *wanted: str) -> list[Happening]:
+    return [happening for happening in fakes.happened if happening[0] in wanted]
+
+
+def test_a_run_reports_and_validates_when_due_and_at_its_end(tmp_path: Path) -> None:
+    plan = make_plan(
+        tmp_path,
+        training={"report_every": 4, "validate_every": "3 steps", "epochs": None, "steps": 10},
+    )
+    fakes = Fakes()
+    state = run(plan, fakes)
+    assert kinds(fakes, "report") == [("report", 4, 1.5), ("report", 8, 5.5), ("report", 10, 8.5)]
+    assert [h[2] for h in kinds(fakes, "validation")] == [3, 6, 9, 10]
+    assert [h[1] for h in kinds(fakes, "step")] == list(range(10))
+    assert (state.step, state.rows, state.interval) == (10, 100, None)
+
+
+def test_after_a_step_comes_the_report_then_the_validation_then_the_save(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path, training={"report_every": 4, "epochs": 1})
+    fakes = Fakes()
+    run(plan, fakes)
+    means = {"accuracy": 0.5, "loss": 1.5}
+    assert fakes.happened[-4:] == [
+        ("step", 3),
+        ("report", 4, 1.5),
+        ("validation", 0, 4, 40, 100.0),
+        ("offer", 4, True, means),
+    ]
+    assert kinds(fakes, "offer")[:3] == [("offer", step, False, {}) for step in (1, 2, 3)]
+
+
+def test_an_epoch_ends_with_its_short_last_batch(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path, rows=25, validation=False, training={"epochs": 2})
+    fakes = Fakes()
+    state = run(plan, fakes, evaluate=False)
+    assert [h[1:3] for h in kinds(fakes, "offer") if h[2]] == [(3, True), (6, True)]
+    assert state.rows == 50
+
+
+def test_a_run_without_validation_rows_validates_nothing(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path, validation=False)
+    fakes = Fakes()
+    run(plan, fakes, evaluate=False)
+    assert not kinds(fakes, "validation")
+    assert all(h[3] == {} for h in kinds(fakes, "offer"))
+
+
+def test_other_ranks_step_and_validate_but_write_nothing(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path, training={"epochs": 1})
+    fakes = Fakes()
+    run(plan, fakes, first_rank=False)
+    assert [h[0] for h in fakes.happened] == ["step"] * 4
+    assert fakes.now == 4 * 3.0 + 100.0
+
+
+def test_the_pace_counts_waiting_and_training_but_no_validation_or_save(tmp_path: Path) -> None:
+    plan = make_plan(
+        tmp_path, training={"report_every": 2, "epochs": 1, "validate_every": "1 steps"}
+    )
+    fakes = Fakes()
+    run(plan, fakes)
+    # Two steps of 10 rows, each 1 s of waiting and 2 s of training.
+    for report in fakes.reports:
+        assert report["rows_per_s"] == pytest.approx(20 / 6)
+        assert report["wait_share"] == pytest.approx(1 / 3)
+    assert [report["rows"] for report in fakes.reports] == [20, 40]
+    assert {report["lr"] for report in fakes.reports} == {0.05}
+
+
+def test_a_resumed_run_goes_on_with_the_sums_of_the_one_before(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path, training={"report_every": 4, "epochs": 1})
+    state = make_state(ConvTask())
+    state.step, state.rows, state.interval = 2, 20, totals(20, loss=0.5)
+    fakes = Fakes()
+    run(plan, fakes, state=state)
+    assert [h[1] for h in kinds(fakes, "step")] == [2, 3]
+    assert kinds(fakes, "report") == [("report", 4, 1.5)]
+    assert fakes.reports[0]["rows_per_s"] == pytest.approx(20 / 6)
+
+
+@pytest.mark.parametrize("spoilt", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_ends_the_run_and_names_the_step(
+    spoilt: float, tmp_path: Path
+) -> None:
+    plan = make_plan(tmp_path, training={"report_every": 3})
+    fakes = Fakes(losses={4: spoilt})
+    with pytest.raises(JobFailedError, match=rf"loss became {spoilt} by step 6 \(epoch 1\)") as e:
+        run(plan, fakes)
+    assert e.value.hint is not None
+    # Not reported, and not offered to the saver.
+    assert kinds(fakes, "report") == [("report", 3, 1.0)]
+    assert kinds(fakes, "offer")[-1][1] == 5
+
+
+def test_a_stream_that_ends_early_is_an_error(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path)
+    with pytest.raises(JobFailedError, match=re.escape("ended after step 5 of 8")):
+        run(plan, Fakes(), last=5)
+
+
+def test_nothing_is_read_past_the_last_step(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path, training={"epochs": None, "steps": 5})
+    taken = []
+
+    def watched(batches: Iterable[LocalBatch]) -> Iterator[LocalBatch]:
+        for batch in batches:
+            taken.append((batch.epoch, batch.step))
+            yield batch
+
+    run(plan, Fakes(), last=8, batches=watched)
+    assert taken == [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0)]
