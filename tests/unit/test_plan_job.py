@@ -195,3 +195,9 @@ def test_the_run_directory_is_named_by_the_job() -> None:
     assert str(make_plan(spec).run_dir) == "/data/here/job"
     spec = make_spec(checkpoint={"storage": "/there"})
     assert str(make_plan(spec).run_dir) == "/there/job"
+
+
+def test_a_best_checkpoint_needs_a_validation() -> None:
+    spec = make_spec(checkpoint={"best": {"metric": "loss"}})
+    with pytest.raises(PlanError, match="checkpoint.best needs a validation to give 'loss'"):
+        make_plan(spec)

@@ -19,7 +19,10 @@ def large_plan(**sections: object) -> JobPlan:
         **{
             "training": {"global_batch_size": 256, "epochs": 3, "validate_every": "50 steps"},
             "scaling": {"workers": 3, "gpus_per_worker": 1},
-            "dataset": {"shuffle": {"type": "window", "rows": 16_384}},
+            "dataset": {
+                "validation": {"paths": "validation"},
+                "shuffle": {"type": "window", "rows": 16_384},
+            },
             "transforms": [
                 {"use": "pkg.code:decode", "workers": [1, 4], "gpus": 0.25, "splits": ["train"]}
             ],
