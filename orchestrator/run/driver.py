@@ -49,24 +49,6 @@ def execute(
         console: where the progress is shown.
         log_to_driver: whether to print what Ray and the workers print, to this process's output.
     """
-    status = "already finished"
-    with JsonLinesWriter(directory.events) as events:
-        driver = Driver(plan, directory, events)
-        if driver.steps_done() < plan.total_steps:
-            _train(driver, plan, directory, console=console, log_to_driver=log_to_driver)
-            status = "finished"
-        driver.finish()
-    return summarise_run(plan, directory, status=status)
-
-
-def _train(
-    driver: "Driver",
-    plan: JobPlan,
-    directory: RunDirectory,
-    *,
-    console: Console,
-    log_to_driver: bool,
-) -> None:
     per_epoch = plan.train.geometry.steps_per_epoch
     display = ProgressDisplay(
         console,
@@ -74,16 +56,25 @@ def _train(
         steps_per_epoch=per_epoch,
         epochs=math.ceil(plan.total_steps / per_epoch),
     )
-    with display, Follower(directory.path, display):
-        display.phase("starting Ray")
-        session = ray_session(
-            plan.spec.runtime,
-            plan.resources.capacity,
-            run_dir=directory.path,
-            log_to_driver=log_to_driver,
-        )
-        with session:
-            driver.train()
+    # Made before the driver looks at the checkpoints: what it sets aside then is shown too.
+    follower = Follower(directory.path, display)
+    status = "already finished"
+    with JsonLinesWriter(directory.events) as events:
+        driver = Driver(plan, directory, events)
+        if driver.steps_done() < plan.total_steps:
+            with display, follower:
+                display.phase("starting Ray")
+                session = ray_session(
+                    plan.spec.runtime,
+                    plan.resources.capacity,
+                    run_dir=directory.path,
+                    log_to_driver=log_to_driver,
+                )
+                with session:
+                    driver.train()
+            status = "finished"
+        driver.finish()
+    return summarise_run(plan, directory, status=status)
 
 
 class Driver:
