@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from orchestrator.data.random import RowRandom
     from orchestrator.data.transforms import Transform
     from orchestrator.errors import OrchestratorError
-    from orchestrator.run.driver import run
-    from orchestrator.run.planning import plan
+    from orchestrator.run.driver import run_job
+    from orchestrator.run.planning import plan_job
     from orchestrator.spec.job import JobSpec
     from orchestrator.spec.load import load_job
     from orchestrator.train.task import TrainTask
@@ -26,8 +26,8 @@ __all__ = [
     "TrainTask",
     "Transform",
     "load_job",
-    "plan",
-    "run",
+    "plan_job",
+    "run_job",
 ]
 
 _HOMES = {
@@ -37,8 +37,8 @@ _HOMES = {
     "TrainTask": "orchestrator.train.task",
     "Transform": "orchestrator.data.transforms",
     "load_job": "orchestrator.spec.load",
-    "plan": "orchestrator.run.planning",
-    "run": "orchestrator.run.driver",
+    "plan_job": "orchestrator.run.planning",
+    "run_job": "orchestrator.run.driver",
 }
 
 

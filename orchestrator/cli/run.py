@@ -7,7 +7,7 @@ from orchestrator.cli.spec_arguments import add_spec_arguments, load_spec
 from orchestrator.report.render import render
 from orchestrator.run.directory import open_run
 from orchestrator.run.driver import execute
-from orchestrator.run.planning import plan
+from orchestrator.run.planning import plan_job
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +21,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         OrchestratorError: why it failed; the same command resumes it.
     """
-    made = plan(load_spec(args))
+    made = plan_job(load_spec(args))
     directory = open_run(made)
     with captured_output(directory.next_log()) as console:
         summary = execute(made, directory, console=console, log_to_driver=True)

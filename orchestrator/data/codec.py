@@ -1,4 +1,4 @@
-"""One lane's rows as a single value of a Ray Data block: an Arrow record batch in a binary cell.
+"""A rank's rows as a single value of a Ray Data block: an Arrow record batch in a binary cell.
 
 A block then always holds exactly one row, whatever its columns are, and Ray handles one column
 instead of many: the number of columns, not of bytes, is what its per-block work costs.

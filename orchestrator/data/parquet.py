@@ -1,7 +1,10 @@
 """Parquet as a source: indexed from its footers, read row group by row group."""
 
 import glob
-from collections.abc import Iterable, Iterator, Sequence
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +19,10 @@ from orchestrator.plan.order import Piece
 # What Arrow raises for a file that is damaged or not what it says.
 _DAMAGED = (pa.ArrowException, FileNotFoundError, EOFError, OverflowError, UnicodeDecodeError)
 _CHANGED = "the file changed after the run was planned"
+# Seconds between the tries to read a row group when the storage fails.
+_RETRY_PAUSES_S = (0.5, 2.0, 8.0)
+
+_log = logging.getLogger(__name__)
 
 
 def index_parquet(
@@ -32,6 +39,9 @@ def index_parquet(
         DataError: no file, no rows, a damaged file, a missing column, files that do not agree.
     """
     files = [file for path in paths for file in _expand(path, root=root, where=where)]
+    for file, count in Counter(file.resolve() for file in files).items():
+        if count > 1:
+            raise DataError(f"{where}: {file} is named {count} times by {', '.join(paths)}")
     fragments: list[plan.Fragment] = []
     schema: pa.Schema | None = None
     with_nulls: set[str] = set()
@@ -42,7 +52,7 @@ def index_parquet(
             schema = found
         _check_same(schema, found, first=files[0], file=file)
         try:
-            fragments += _fragments(footer, schema.names, file=file)
+            fragments += _fragments(footer, schema, file=file)
             with_nulls |= _columns_with_nulls(footer, schema.names)
         except _DAMAGED as error:
             raise DataError(f"{file}: its footer is damaged: {error}") from error
@@ -60,19 +70,31 @@ def read_pieces(index: plan.DatasetIndex, pieces: Iterable[Piece]) -> Columns:
 
     Raises:
         DataError: a file that changed or was damaged since it was indexed.
-        OSError: the storage failed; the task is run again.
+        OSError: the storage failed, and went on failing.
     """
     tables, paths = [], []
     for piece in pieces:
         fragment = index.fragments[piece.fragment]
         paths.append(fragment.path)
-        table = _row_group(fragment, index.columns)
+        table = _row_group_retried(fragment, index.columns)
         tables.append(table.slice(piece.start, piece.stop - piece.start))
     where = ", ".join(dict.fromkeys(paths))
     return {
         column.name: _gather([table[column.name] for table in tables], column, where=where)
         for column in index.columns
     }
+
+
+def _row_group_retried(fragment: plan.Fragment, columns: Sequence[plan.Column]) -> pa.Table:
+    for pause in _RETRY_PAUSES_S:
+        try:
+            return _row_group(fragment, columns)
+        except OSError as error:
+            if isinstance(error, PermissionError):
+                raise
+            _log.warning("%s: %s; trying again in %.1f s", fragment.path, error, pause)
+            time.sleep(pause)
+    return _row_group(fragment, columns)
 
 
 def _row_group(fragment: plan.Fragment, columns: Sequence[plan.Column]) -> pa.Table:
@@ -173,19 +195,48 @@ def _check_same(first_schema: pa.Schema, schema: pa.Schema, *, first: Path, file
 
 
 def _fragments(
-    footer: pq.FileMetaData, names: Sequence[str], *, file: Path
+    footer: pq.FileMetaData, schema: pa.Schema, *, file: Path
 ) -> Iterator[plan.Fragment]:
+    widths = {field.name: _width(field.type) for field in schema}
     for number in range(footer.num_row_groups):
         group = footer.row_group(number)
         if group.num_rows < 0:
             raise DataError(f"{file}: row group {number} claims {group.num_rows} rows")
         if group.num_rows:
-            size = sum(
-                leaf.total_uncompressed_size
-                for leaf in _leaves(group)
-                if _top_level(leaf.path_in_schema, names) in names
+            yield plan.Fragment(
+                path=str(file),
+                row_group=number,
+                rows=group.num_rows,
+                bytes=_bytes_in_memory(group, widths),
             )
-            yield plan.Fragment(path=str(file), row_group=number, rows=group.num_rows, bytes=size)
+
+
+def _bytes_in_memory(group: pq.RowGroupMetaData, widths: Mapping[str, int | None]) -> int:
+    """Bytes of the wanted columns once read.
+
+    The footer knows their size as encoded, where equal values cost next to nothing; for a column of
+    fixed width its type tells the true one, for any other the encoded size has to do.
+    """
+    rows = int(group.num_rows)
+    fixed = sum(width * rows for width in widths.values() if width is not None)
+    encoded = sum(
+        int(leaf.total_uncompressed_size)
+        for leaf in _leaves(group)
+        if widths.get(_top_level(leaf.path_in_schema, list(widths)), 0) is None
+    )
+    return fixed + encoded
+
+
+def _width(kind: pa.DataType) -> int | None:
+    """Bytes of one value, None where values differ."""
+    if pa.types.is_fixed_size_list(kind):
+        inner = _width(kind.value_type)
+        return None if inner is None else inner * int(kind.list_size)
+    if pa.types.is_primitive(kind):
+        return max(1, int(kind.bit_width) // 8)
+    if pa.types.is_fixed_size_binary(kind):
+        return int(kind.byte_width)
+    return None
 
 
 def _columns_with_nulls(footer: pq.FileMetaData, names: Sequence[str]) -> set[str]:

@@ -21,20 +21,18 @@ def build_stream(
     root: Path,
     workers: int,
     superblocks: range,
-    object_store_bytes: int | None = None,
 ) -> Dataset:
     """A stretch of a stream in order: for each superblock one block a rank, the first rank first.
 
     Args:
         root: the job's working directory, where the transforms are found.
         workers: training workers, among which each superblock is shared out.
-        object_store_bytes: what the stream may hold in the object store, None for Ray's share.
     """
     windows = range(
         stream.geometry.window_of(superblocks.start),
         stream.geometry.window_of(superblocks.stop - 1) + 1,
     )
-    with _stream_context(stream, object_store_bytes):
+    with _stream_context(stream):
         numbers = ray.data.range(
             len(windows), override_num_blocks=max(1, len(windows) // _NUMBERS_PER_TASK)
         )
@@ -69,7 +67,7 @@ def build_stream(
 
 
 @contextmanager
-def _stream_context(stream: StreamPlan, object_store_bytes: int | None) -> Iterator[None]:
+def _stream_context(stream: StreamPlan) -> Iterator[None]:
     """Ray Data's settings for the stream, leaving the caller's own as they were."""
     context = DataContext.get_current().copy()
     # One byte: every block is cut to a single row, a rank's whole share of a superblock.
@@ -86,7 +84,6 @@ def _stream_context(stream: StreamPlan, object_store_bytes: int | None) -> Itera
         resource_limits=ExecutionResources(
             cpu=NUMBERING_CPUS + sum(stage.most_cpus for stage in stream.stages),
             gpu=sum(stage.most_gpus for stage in stream.stages),
-            object_store_memory=object_store_bytes,
         ),
     )
     with DataContext.current(context):

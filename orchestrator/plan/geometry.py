@@ -66,10 +66,6 @@ class StreamGeometry:
         epoch, step = divmod(global_step, self.steps_per_epoch)
         return Cursor(epoch=epoch, step=step)
 
-    def global_step(self, cursor: Cursor) -> int:
-        """Steps of the whole run done at a cursor."""
-        return cursor.epoch * self.steps_per_epoch + cursor.step
-
     def superblock(self, number: int) -> Superblock:
         """The superblock with this number, counted through all epochs."""
         epoch, inside = divmod(number, self.superblocks_per_epoch)

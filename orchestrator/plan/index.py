@@ -67,11 +67,6 @@ class DatasetIndex:
     def bytes_per_row(self) -> float:
         return self.bytes / max(1, self.rows)
 
-    def locate(self, row: int) -> tuple[Fragment, int]:
-        """The fragment that holds a row, and the row's position in it."""
-        number = int(np.searchsorted(self.first_rows, row, side="right")) - 1
-        return self.fragments[number], row - int(self.first_rows[number])
-
     def digest(self, root: str) -> str:
         """A hash of everything that decides which row has which number.
 

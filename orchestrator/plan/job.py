@@ -84,7 +84,7 @@ def build_plan(
         streams["validation"].stages if "validation" in streams else (),
         capacity,
     )
-    if problems := find_problems(spec, geometry, resources):
+    if problems := find_problems(spec, streams["train"], resources):
         raise PlanError("\n".join(problems), hint=mend_of(resources))
     return JobPlan(
         spec=spec,

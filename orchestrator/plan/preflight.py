@@ -6,11 +6,21 @@ from orchestrator.plan.geometry import StreamGeometry
 from orchestrator.plan.resources import ClusterCapacity, ResourcePlan
 from orchestrator.plan.stream import StreamPlan
 from orchestrator.spec.job import JobSpec
+from orchestrator.units import format_bytes
+
+# A window is held twice while it is read: as it comes and in its order.
+_COPIES_OF_A_WINDOW = 2
 
 
-def find_problems(spec: JobSpec, geometry: StreamGeometry, resources: ResourcePlan) -> list[str]:
+def find_problems(spec: JobSpec, train: StreamPlan, resources: ResourcePlan) -> list[str]:
     """Every reason why the job cannot be run as asked, a line each."""
-    return [*_missing_problems(spec), *_shape_problems(spec, geometry), *resources.problems()]
+    return [
+        *_missing_problems(spec),
+        *_device_problems(spec),
+        *_shape_problems(spec, train.geometry),
+        *_memory_problems(train, resources.capacity),
+        *resources.problems(),
+    ]
 
 
 def mend_of(resources: ResourcePlan) -> str | None:
@@ -49,6 +59,27 @@ def _missing_problems(spec: JobSpec) -> Iterator[str]:
         yield (
             f"checkpoint.best needs a validation to give {best.metric!r}, but there is no"
             " dataset.validation"
+        )
+
+
+def _device_problems(spec: JobSpec) -> Iterator[str]:
+    device, gpus = spec.training.device, spec.scaling.gpus_per_worker
+    if device == "cuda" and not gpus:
+        yield (
+            "training.device is cuda, but scaling.gpus_per_worker is 0: a worker is given no GPU"
+        )
+    if device == "cpu" and gpus:
+        yield f"training.device is cpu, but scaling.gpus_per_worker takes {gpus:g} GPUs for each"
+
+
+def _memory_problems(train: StreamPlan, capacity: ClusterCapacity) -> Iterator[str]:
+    readers = train.stages[0].workers[1]
+    needed = _COPIES_OF_A_WINDOW * train.window_bytes * readers
+    if capacity.memory_bytes is not None and needed > capacity.memory_bytes:
+        yield (
+            f"{readers} preprocessing workers read windows of {format_bytes(train.window_bytes)},"
+            f" each held twice, but the machine has {format_bytes(capacity.memory_bytes)} of"
+            " memory; lower dataset.shuffle.rows or scaling.preprocessing.workers"
         )
 
 

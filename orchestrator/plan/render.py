@@ -7,7 +7,7 @@ from pydantic import JsonValue
 
 from orchestrator.plan.job import JobPlan
 from orchestrator.plan.resources import Need
-from orchestrator.plan.stream import StreamPlan
+from orchestrator.plan.stream import PREFETCHED_BLOCKS, StreamPlan
 from orchestrator.units import Interval, format_bytes, format_count
 
 _WIDTH = 100
@@ -52,6 +52,7 @@ def render_json(plan: JobPlan) -> dict[str, JsonValue]:
         "superblock_bytes": plan.train.superblock_bytes,
         "superblock_bytes_per_worker": _held_bytes(plan),
         "window_rows": geometry.window_steps * geometry.batch,
+        "window_bytes": plan.train.window_bytes,
         "read_amplification": plan.train.sample_order().read_amplification(),
         "validate_every_steps": plan.validate_every if plan.validation else None,
         "checkpoint_every": str(plan.spec.checkpoint.every),
@@ -97,8 +98,8 @@ def _topics(plan: JobPlan) -> Iterator[tuple[str, str]]:
     yield (
         "superblock",
         f"{_number(geometry.superblock_steps, 'step')}, {format_bytes(train.superblock_bytes)}"
-        f" before the transforms; a worker holds {format_bytes(_held_bytes(plan))} and prefetches"
-        " as much",
+        f" before the transforms; a worker holds {format_bytes(_held_bytes(plan))} and fetches"
+        f" {PREFETCHED_BLOCKS} more of these ahead",
     )
     yield "window", _window(plan)
     yield "resources", "\n".join(_needs(plan.resources.needs))
@@ -184,12 +185,13 @@ def _order(plan: JobPlan) -> str:
 def _window(plan: JobPlan) -> str:
     geometry = plan.train.geometry
     rows = geometry.window_steps * geometry.batch
+    size = format_bytes(plan.train.window_bytes)
     if rows >= geometry.rows:
-        return "the whole epoch, read by one task"
+        return f"the whole epoch, {size}, read by one task"
     amplification = plan.train.sample_order().read_amplification()
     return (
-        f"{format_count(rows)} rows, {geometry.windows_per_epoch} an epoch; each row is read"
-        f" {amplification:.2f} times"
+        f"{format_count(rows)} rows, {size}, {geometry.windows_per_epoch} an epoch; each row is"
+        f" read {amplification:.2f} times"
     )
 
 

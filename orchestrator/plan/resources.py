@@ -15,12 +15,16 @@ _ROUNDING = 1e-6
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClusterCapacity:
-    """What a cluster offers; `cores` are physical where they are known to be ours alone."""
+    """What a cluster offers; `cores` are physical where they are known to be ours alone.
+
+    `memory_bytes` is that of the machine, None where it is not known.
+    """
 
     cpus: float
     gpus: float
     cores: int
     embedded: bool
+    memory_bytes: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,6 +16,8 @@ WINDOW_BYTES = 64 << 20
 SUPERBLOCK_BYTES = 16 << 20
 MOST_WINDOW_ROWS = 1 << 20
 MOST_SUPERBLOCK_STEPS = 64
+# Blocks a worker fetches ahead of the one in hand: one to go on with, one on its way.
+PREFETCHED_BLOCKS = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +45,12 @@ class StreamPlan:
             shuffle_fragments=self.shuffle_fragments,
             shuffle_rows=self.shuffle_rows,
         )
+
+    @property
+    def window_bytes(self) -> int:
+        """Bytes of the source columns in one window, which one task reads."""
+        steps, batch = self.geometry.window_steps, self.geometry.batch
+        return int(self.index.bytes_per_row * min(steps * batch, self.index.rows))
 
     @property
     def superblock_bytes(self) -> int:

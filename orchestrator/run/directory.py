@@ -61,6 +61,15 @@ class RunDirectory:
         """The newest such file."""
         return max(self.logs.glob("driver-*.log"), key=_log_number, default=None)
 
+    def describe(self, plan: JobPlan) -> None:
+        """Writes down what is about to be trained, and on what, once nothing speaks against it.
+
+        Readable by its owner alone, as the spec may hold what came from the environment.
+        """
+        replace_file(self.path / "job.yaml", dump_job(plan.spec))
+        environment = json.dumps(_environment(plan), indent=1, sort_keys=True)
+        replace_file(self.path / "environment.json", environment)
+
 
 def open_run(plan: JobPlan) -> RunDirectory:
     """The directory of the plan's run, made where it is not there yet.
@@ -71,9 +80,6 @@ def open_run(plan: JobPlan) -> RunDirectory:
     directory = RunDirectory(path=plan.run_dir)
     with storage_errors("make", plan.run_dir):
         (plan.run_dir / "logs").mkdir(parents=True, exist_ok=True)
-    replace_file(plan.run_dir / "job.yaml", dump_job(plan.spec))
-    environment = json.dumps(_environment(plan), indent=1, sort_keys=True)
-    replace_file(plan.run_dir / "environment.json", environment)
     return directory
 
 
@@ -81,6 +87,7 @@ def replace_file(path: Path, text: str) -> None:
     """Writes a file so that a reader sees the old or the new one, never a part."""
     with storage_errors("write", path):
         staged = write_synced(path.with_name(f".{path.name}.{os.getpid()}.tmp"), text.encode())
+        staged.chmod(0o600)
         staged.replace(path)
         sync(path.parent)
 

@@ -24,19 +24,20 @@ from orchestrator.run.directory import RunDirectory, open_run
 from orchestrator.run.export import export_model
 from orchestrator.run.failure import Failure, GiveUp, decide, describe_failure
 from orchestrator.run.fit import fit
-from orchestrator.run.planning import plan as make_plan
+from orchestrator.run.lock import run_lock
+from orchestrator.run.planning import plan_job
 from orchestrator.run.result import summarise_run
 from orchestrator.run.session import ray_session
 from orchestrator.spec.job import JobSpec
 
 
-def run(spec: JobSpec, *, console: Console | None = None) -> RunSummary:
+def run_job(spec: JobSpec, *, console: Console | None = None) -> RunSummary:
     """Trains a job to its end, resuming it where it has been run before.
 
     Raises:
         OrchestratorError: of the kind that says what went wrong; the run can be resumed.
     """
-    plan = make_plan(spec)
+    plan = plan_job(spec)
     return execute(plan, open_run(plan), console=console or Console())
 
 
@@ -59,9 +60,10 @@ def execute(
     # Made before the driver looks at the checkpoints: what it sets aside then is shown too.
     follower = Follower(directory.path, display)
     status = "already finished"
-    with JsonLinesWriter(directory.events) as events:
+    with run_lock(directory.path), JsonLinesWriter(directory.events) as events:
         driver = Driver(plan, directory, events)
         if driver.steps_done() < plan.total_steps:
+            directory.describe(plan)
             with display, follower:
                 display.phase("starting Ray")
                 session = ray_session(

@@ -14,6 +14,7 @@ from ray.train.v2._internal.exceptions import (
 )
 from torch.distributed import DistError
 
+from orchestrator.checkpoint.manifest import DamagedError
 from orchestrator.errors import OrchestratorError
 from orchestrator.units import format_count
 
@@ -57,7 +58,8 @@ def decide(failures: Sequence[Failure], *, worker_restarts: int) -> Restart | Gi
         worker_restarts: the budget of the spec; -1 is no limit.
     """
     last = failures[-1]
-    if last.cause is not None:
+    # A checkpoint that was damaged after it was chosen is set aside by the next choice.
+    if last.cause is not None and not isinstance(last.cause, DamagedError):
         return GiveUp(why=str(last.cause))
     before = failures[-2] if len(failures) > 1 else None
     if before == last and not last.died:

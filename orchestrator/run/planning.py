@@ -15,7 +15,7 @@ from orchestrator.symbols import symbol_fingerprint
 from orchestrator.train.user_task import load_task
 
 
-def plan(spec: JobSpec, *, capacity: ClusterCapacity | None = None) -> JobPlan:
+def plan_job(spec: JobSpec, *, capacity: ClusterCapacity | None = None) -> JobPlan:
     """What running the spec will do; nothing is started, only footers of the data are read.
 
     Args:

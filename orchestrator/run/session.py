@@ -3,8 +3,10 @@
 import json
 import logging
 import os
+import secrets
 import shutil
 import signal
+import socket
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -36,6 +38,7 @@ _ENVIRONMENT = {
     "RAY_DEDUP_LOGS": "0",
 }
 _REAP_GRACE_S = 5.0
+_CONNECT_S = 5.0
 _START_ERRORS = (RayError, ConnectionError, RuntimeError, ValueError, OSError)
 
 # Ray counts declared CPUs. Readers, preprocessing and training must all get some even on a laptop
@@ -52,24 +55,28 @@ def ray_session(
     Raises:
         ClusterError: it cannot be started or reached.
     """
+    if ray.is_initialized():
+        raise ClusterError(
+            "this process is connected to Ray already",
+            hint="ray.shutdown() first, or run the job in a process of its own",
+        )
     reap_leftovers(run_dir)
     session = uuid.uuid4().hex
-    variables = {**_ENVIRONMENT, SESSION_VARIABLE: session}
     # Short, and not below the run: Ray puts sockets there, whose paths may have 100 characters.
     folder = Path(tempfile.mkdtemp(prefix="orc-"))
-    remembered = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
     record = run_dir / SESSION_FILE
-    record.write_text(json.dumps({"session": session, "folder": str(folder), "pid": os.getpid()}))
+    environment = dict(os.environ)
     try:
+        record.write_text(json.dumps({"session": session, "folder": str(folder)}))
+        os.environ.update({**_ENVIRONMENT, **environment, SESSION_VARIABLE: session})
         if runtime.address == "local":
             _start(runtime, capacity, folder, log_to_driver=log_to_driver)
         else:
-            _connect(runtime, log_to_driver=log_to_driver)
+            _connect(runtime, log_to_driver=log_to_driver, with_code=True)
         yield
     finally:
         ray.shutdown()
-        _restore(remembered)
+        _restore(environment)
         _reap(session)
         shutil.rmtree(folder, ignore_errors=True)
         record.unlink(missing_ok=True)
@@ -83,7 +90,7 @@ def capacity_of(runtime: RuntimeSpec) -> ClusterCapacity:
     """
     if runtime.address == "local":
         return _embedded_capacity(runtime)
-    _connect(runtime, log_to_driver=False)
+    _connect(runtime, log_to_driver=False, with_code=False)
     try:
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     finally:
@@ -102,17 +109,19 @@ def collective_backend(*, gpus_per_worker: float) -> str:
 
 
 def reap_leftovers(run_dir: Path) -> None:
-    """Ends what an earlier driver of this run on this machine left behind when it was killed."""
+    """Ends what an earlier driver of this run on this machine left behind when it was killed.
+
+    The caller holds the run's lock, so that no earlier driver can be alive.
+    """
     record = run_dir / SESSION_FILE
     if not record.exists():
         return
     try:
         left = json.loads(record.read_text())
-        session, folder, pid = str(left["session"]), Path(left["folder"]), int(left["pid"])
+        session, folder = str(left["session"]), Path(left["folder"])
     except (ValueError, KeyError, TypeError) as error:
         _log.warning("%s is damaged, nothing is reaped: %s", record, error)
-        return
-    if not _is_our_driver(pid, session):
+    else:
         _reap(session)
         if folder.name.startswith("orc-"):
             shutil.rmtree(folder, ignore_errors=True)
@@ -122,46 +131,83 @@ def reap_leftovers(run_dir: Path) -> None:
 def _start(
     runtime: RuntimeSpec, capacity: ClusterCapacity, folder: Path, *, log_to_driver: bool
 ) -> None:
+    _protect_token()
     try:
         ray.init(
             address="local",
             num_cpus=int(capacity.cpus),
+            num_gpus=int(capacity.gpus),
             object_store_memory=None if runtime.object_store == "auto" else runtime.object_store,
             include_dashboard=False,
             log_to_driver=log_to_driver,
             logging_level=logging.WARNING,
             _temp_dir=str(folder),
         )
-        _protect_token()
     except _START_ERRORS as error:
         raise ClusterError(f"cannot start an embedded Ray: {error}") from error
 
 
 def _protect_token() -> None:
-    """Ray makes the file with its token, which lets its bearer run any code, readable for all."""
-    token = Path.home() / ".ray" / "auth_token"
-    if token.exists() and token.stat().st_mode & 0o077:
-        token.chmod(0o600)
+    """Makes the file with Ray's token ours alone: whoever reads it can run any code in the cluster.
+
+    Ray itself makes it readable for everybody.
+    """
+    if "RAY_AUTH_TOKEN" in os.environ:
+        return
+    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    if path.exists():
+        path.chmod(0o600)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+        file.write(secrets.token_hex(32))
 
 
-def _connect(runtime: RuntimeSpec, *, log_to_driver: bool) -> None:
-    variables = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+def _connect(runtime: RuntimeSpec, *, log_to_driver: bool, with_code: bool) -> None:
+    """Connects to a cluster; `with_code` brings the working directory and our settings along."""
+    if ray.is_initialized():
+        raise ClusterError("this process is connected to Ray already")
+    _check_reachable(runtime.address)
+    environment: dict[str, object] | None = None
+    if with_code:
+        variables = {name: os.environ[name] for name in _ENVIRONMENT}
+        environment = {"env_vars": variables, "working_dir": runtime.working_dir}
     try:
         ray.init(
             address=runtime.address,
             log_to_driver=log_to_driver,
             logging_level=logging.WARNING,
-            runtime_env={"env_vars": variables, "working_dir": runtime.working_dir},
+            runtime_env=environment,
         )
     except _START_ERRORS as error:
         raise ClusterError(f"cannot reach a Ray cluster at {runtime.address}: {error}") from error
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself would try for minutes, in silence, where nobody listens."""
+    host, colon, port = address.rpartition(":")
+    if "://" in address or not colon or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=_CONNECT_S).close()
+    except OSError as error:
+        raise ClusterError(
+            f"nothing answers at runtime.address {address}: {error}",
+            hint="ray start --head prints the address of a cluster",
+        ) from error
 
 
 def _embedded_capacity(runtime: RuntimeSpec) -> ClusterCapacity:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     cores = cores or 1
     cpus = max(LEAST_LOGICAL_CPUS, cores) if runtime.cpus == "auto" else runtime.cpus
-    return ClusterCapacity(cpus=cpus, gpus=_local_gpus(), cores=cores, embedded=True)
+    return ClusterCapacity(
+        cpus=cpus,
+        gpus=_local_gpus(),
+        cores=cores,
+        embedded=True,
+        memory_bytes=psutil.virtual_memory().total,
+    )
 
 
 def _local_gpus() -> int:
@@ -172,26 +218,15 @@ def _local_gpus() -> int:
     return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
 
 
-def _restore(remembered: dict[str, str | None]) -> None:
-    for name, value in remembered.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
+def _restore(environment: dict[str, str]) -> None:
+    """Leaves the environment as it was: Ray writes settings of its own into it."""
+    for name in os.environ.keys() - environment.keys():
+        del os.environ[name]
+    os.environ.update(environment)
 
 
 def _has_gpu() -> bool:
     return bool(torch.cuda.is_available())
-
-
-def _is_our_driver(pid: int, session: str) -> bool:
-    """Whether the driver that left the record still lives: then nothing of it is left over."""
-    # A driver sets the variable after its start, so only its children show it.
-    return psutil.pid_exists(pid) and pid != os.getpid() and bool(_children_of(pid, session))
-
-
-def _children_of(pid: int, session: str) -> list[psutil.Process]:
-    return [process for process in _bearers(session) if process.ppid() == pid]
 
 
 def _reap(session: str) -> None:

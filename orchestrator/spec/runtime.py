@@ -16,7 +16,7 @@ class RuntimeSpec(SpecModel):
     )
     cpus: Count | Auto = Field(
         default="auto",
-        description='Logical CPUs of a local Ray; "auto" takes those of the machine.',
+        description='Logical CPUs of a local Ray; "auto" takes those of the machine, at least 8.',
     )
     object_store: ByteSize | Auto = Field(
         default="auto",

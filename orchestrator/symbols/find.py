@@ -40,7 +40,8 @@ def symbol_fingerprint(reference: str, root: Path) -> str:
             node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
         ) and (ast.get_docstring(node, clean=False) is not None):
             del node.body[0]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    # As source text again: how a tree is dumped differs from one Python to the next.
+    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()
 
 
 def find_module(reference: str, root: Path) -> Path:

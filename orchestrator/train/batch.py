@@ -1,5 +1,7 @@
 """A rank's rows as tensors on its device."""
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
@@ -36,11 +38,13 @@ def numeric_tensors(columns: Columns, device: torch.device) -> dict[str, Tensor]
 
 
 def micro_batches(batch: dict[str, Tensor], size: int | None) -> list[dict[str, Tensor]]:
-    """The batch in pieces of at most `size` rows, in order; None keeps it whole."""
+    """The batch in even pieces of at most `size` rows, in order; None keeps it whole."""
     rows = len(next(iter(batch.values()), ()))
     if size is None or rows <= size:
         return [batch]
+    pieces = -(-rows // size)
+    cuts = [rows * number // pieces for number in range(pieces + 1)]
     return [
-        {name: column[start : start + size] for name, column in batch.items()}
-        for start in range(0, rows, size)
+        {name: column[start:stop] for name, column in batch.items()}
+        for start, stop in pairwise(cuts)
     ]

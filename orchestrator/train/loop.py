@@ -1,7 +1,8 @@
 """The training loop: batches to steps, reports, validations and checkpoints."""
 
+import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 import torch.distributed as dist
@@ -11,10 +12,10 @@ from orchestrator.errors import JobFailedError
 from orchestrator.plan.job import JobPlan
 from orchestrator.train.evaluation import Evaluator
 from orchestrator.train.optimizer import ScheduledOptimizer
-from orchestrator.train.recorder import NOT_FINITE_HINT, Recorder, first_not_finite
+from orchestrator.train.recorder import NOT_FINITE_HINT, Recorder
 from orchestrator.train.saving import Saver
 from orchestrator.train.state import TrainState
-from orchestrator.train.stepper import Stepper, world
+from orchestrator.train.stepper import Stepper
 
 
 class TrainingLoop:
@@ -45,7 +46,8 @@ class TrainingLoop:
         self._recorder = recorder
         self._saver = saver
         self._clock = clock
-        # Time, rows and waiting at the last report; validations and saves are not counted.
+        # Time, rows and waiting since the last report. Validations and saves do not count: the
+        # first rank's clock tells, as the others wait in their next step while it saves.
         self._training_s = self._waited = 0.0
         self._reported_rows = state.rows
 
@@ -72,8 +74,18 @@ class TrainingLoop:
         if last or step % self._plan.spec.training.report_every == 0:
             self._report(batch.epoch)
         metrics: dict[str, float] = {}
-        if self._evaluator is not None and self._plan.validation_due(step):
-            metrics = self._validate(self._evaluator, batch.epoch)
+        try:
+            if self._evaluator is not None and self._plan.validation_due(step):
+                metrics = self._validate(self._evaluator, batch.epoch)
+        except Exception:
+            # What has been trained is not to be lost with a validation that fails; but a run is
+            # not finished without its last one.
+            if not last:
+                self._save(batch, metrics)
+            raise
+        self._save(batch, metrics)
+
+    def _save(self, batch: LocalBatch, metrics: Mapping[str, float]) -> None:
         if self._saver is not None:
             finished = batch.step + 1 == self._plan.train.geometry.steps_per_epoch
             self._saver.after_step(self._state, epoch_finished=finished, metrics=metrics)
@@ -83,16 +95,16 @@ class TrainingLoop:
         assert state.interval is not None  # a step has just been added to it
         means = state.interval.means()
         state.interval = None
-        if (name := first_not_finite(means)) is not None:
+        if not math.isfinite(means["loss"]):
             raise JobFailedError(
-                f"{name} became {means[name]} by step {state.step} (epoch {epoch});"
+                f"the loss became {means['loss']} by step {state.step} (epoch {epoch});"
                 " the weights of that step are not saved",
                 hint=NOT_FINITE_HINT,
             )
         waited, self._waited = self._feed.wait_s - self._waited, self._feed.wait_s
-        wait_s, train_s = _over_ranks(waited, self._training_s)
+        longest_wait = _largest(waited)
+        train_s, self._training_s = max(self._training_s, 1e-9), 0.0
         rows, self._reported_rows = state.rows - self._reported_rows, state.rows
-        self._training_s = 0.0
         if self._recorder is not None:
             self._recorder.training(
                 epoch=epoch,
@@ -100,8 +112,8 @@ class TrainingLoop:
                 rows=state.rows,
                 lr=_learning_rate(state.optimizer, state.step),
                 means=means,
-                rows_per_s=rows * world()[1] / train_s,
-                wait_share=min(1.0, wait_s / train_s),
+                rows_per_s=rows / train_s,
+                wait_share=min(1.0, longest_wait / train_s),
             )
 
     def _validate(self, evaluator: Evaluator, epoch: int) -> dict[str, float]:
@@ -119,14 +131,14 @@ class TrainingLoop:
         return means
 
 
-def _over_ranks(*values: float) -> list[float]:
-    """The sums of the values over all ranks; never a zero, as they divide one another."""
-    tensor = torch.tensor(values, dtype=torch.float64)
+def _largest(value: float) -> float:
+    """The largest of all ranks' values: all wait for the one that waits longest for its data."""
+    tensor = torch.tensor(value, dtype=torch.float64)
     if dist.is_initialized() and dist.get_world_size() > 1:
         if dist.get_backend() == "nccl":
             tensor = tensor.cuda()
-        dist.all_reduce(tensor)
-    return [max(value, 1e-9) for value in tensor.tolist()]
+        dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
+    return float(tensor)
 
 
 def _learning_rate(optimizer: ScheduledOptimizer, steps_done: int) -> float:

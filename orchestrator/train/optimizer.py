@@ -4,7 +4,7 @@ import math
 from typing import Any, assert_never
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from orchestrator.spec.training import AdamW, Constant, Cosine, Linear, Sgd
@@ -77,7 +77,7 @@ class ScheduledOptimizer:
         self.optimizer.step()
 
     def load(self, state: dict[str, Any]) -> None:
-        """Sets the optimizer's state; the peak learning rates stay those of the task.
+        """Sets the optimizer's state; its settings stay those of the task and the spec.
 
         Raises:
             ValueError, KeyError: it is the state of another optimizer.
@@ -86,7 +86,18 @@ class ScheduledOptimizer:
             # torch would load it, and stumble over what is missing in the first step.
             if missing := sorted(group.keys() - stored.keys()):
                 raise ValueError(f"its optimizer has no {', '.join(missing)}")
+        settings = [
+            {name: value for name, value in group.items() if name != "params"}
+            for group in self.optimizer.param_groups
+        ]
         self.optimizer.load_state_dict(state)
+        # torch takes the stored settings along; a spec that was changed would be silently ignored.
+        for group, kept in zip(self.optimizer.param_groups, settings, strict=True):
+            group.update(kept)
+
+    def parameters(self) -> list[Tensor]:
+        """The parameters that it updates."""
+        return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
 
     def learning_rate(self, step: int) -> float:
         """The learning rate of the first parameter group in a step, counted from 0."""

@@ -1,6 +1,5 @@
 """What the first rank writes down: metrics for people and the record, events for the history."""
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -85,8 +84,3 @@ class Recorder:
         """Closes both files."""
         self._metrics.close()
         self._events.close()
-
-
-def first_not_finite(means: Mapping[str, float]) -> str | None:
-    """The name of a mean that is not a number or infinite, if there is one."""
-    return next((name for name, value in means.items() if not math.isfinite(value)), None)

@@ -23,13 +23,12 @@ from orchestrator.checkpoint.policy import (
 from orchestrator.checkpoint.store import CheckpointStore
 from orchestrator.errors import JobFailedError
 from orchestrator.plan.job import JobPlan
-from orchestrator.spec.checkpoint import BestSpec
 from orchestrator.train.recorder import NOT_FINITE_HINT, Recorder
 from orchestrator.train.state import TrainState
 
 
 class Saver:
-    """Saves when the policy says so, and whenever a validation is the best so far."""
+    """Saves when the policy says so, and whenever a validation is one of the best so far."""
 
     def __init__(self, plan: JobPlan, run_dir: Path, *, attempt: int, recorder: Recorder) -> None:
         spec = plan.spec.checkpoint
@@ -47,7 +46,7 @@ class Saver:
             attempt=attempt,
             fence=AttemptLog(run_dir / "attempts").fence(attempt),
         )
-        self._best = _best_so_far(store, spec.best)
+        self._committed = store.committed
 
     def after_step(
         self, state: TrainState, *, epoch_finished: bool, metrics: Mapping[str, float]
@@ -90,7 +89,7 @@ class Saver:
         self._recorder.checkpoint(
             name=manifest.name,
             step=state.step,
-            size=sum(entry.size for entry in manifest.files),
+            size=manifest.size,
             seconds=time.monotonic() - began,
         )
 
@@ -104,14 +103,12 @@ class Saver:
                 f" {', '.join(sorted(metrics))}"
             )
         value = metrics[best.metric]
-        if not math.isfinite(value):
-            return False
-        if self._best is not None and (
-            value <= self._best if best.mode == "max" else value >= self._best
-        ):
-            return False
-        self._best = value
-        return True
+        ranking = BestN(metric=best.metric, mode=best.mode)
+        ranked = [info.manifest.metrics[best.metric] for info in ranking.ranked(self._committed())]
+        if not math.isfinite(value) or len(ranked) < best.keep:
+            return math.isfinite(value)
+        last = ranked[best.keep - 1]
+        return value > last if best.mode == "max" else value < last
 
 
 def versions() -> dict[str, str]:
@@ -123,10 +120,3 @@ def versions() -> dict[str, str]:
         "numpy": np.__version__,
         "pyarrow": pa.__version__,
     }
-
-
-def _best_so_far(store: CheckpointStore, best: BestSpec | None) -> float | None:
-    if best is None:
-        return None
-    ranked = BestN(metric=best.metric, mode=best.mode).ranked(store.committed())
-    return ranked[0].manifest.metrics[best.metric] if ranked else None

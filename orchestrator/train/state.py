@@ -1,6 +1,7 @@
 """Everything that a restart must bring back, as one file of a checkpoint."""
 
 import io
+import math
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,6 @@ from torch import Tensor
 from orchestrator.checkpoint.files import storage_errors
 from orchestrator.errors import CheckpointError
 from orchestrator.train.optimizer import ScheduledOptimizer
-from orchestrator.train.recorder import first_not_finite
 from orchestrator.train.strategy import DdpStrategy, ModelState
 from orchestrator.train.totals import Totals
 
@@ -66,8 +66,8 @@ class TrainState:
         A step can spoil the weights while its own loss is still finite. Buffers are not looked at:
         an infinity in one may well be meant.
         """
-        if self.interval and (name := first_not_finite(self.interval.means())):
-            return name
+        if self.interval and not math.isfinite(self.interval.means()["loss"]):
+            return "the loss"
         for name, weight in self.strategy.model.named_parameters():
             if weight.requires_grad and not bool(weight.detach().isfinite().all()):
                 return f"the weight {name}"

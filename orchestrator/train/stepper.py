@@ -46,10 +46,11 @@ class Stepper:
         """
         seed_everything(self._seed, number, batch.lane)
         self._strategy.model.train()
-        self._optimizer.optimizer.zero_grad(set_to_none=True)
+        # All of the model's, not only those that the optimizer updates: others would pile up.
+        self._strategy.model.zero_grad(set_to_none=True)
         totals = self.forward_backward(batch)
         if self._clip_norm is not None:
-            nn.utils.clip_grad_norm_(self._strategy.model.parameters(), self._clip_norm)
+            nn.utils.clip_grad_norm_(self._optimizer.parameters(), self._clip_norm)
         self._optimizer.step(number)
         return totals.over_ranks()
 

@@ -1,7 +1,9 @@
 """How the ranks share one model: distributed data parallel."""
 
+import copy
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -12,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 # Throwing two passes away puts that behind, so that a restarted run adds as the first one did.
 SETTLING_PASSES = 2
 
-ModelState = dict[str, Tensor]
+ModelState = dict[str, Any]
 
 
 class DdpStrategy:
@@ -41,11 +43,14 @@ class DdpStrategy:
         """Runs the throw-away passes; the model is left as it was."""
         if self.world_size == 1:
             return
-        before = self.state()
+        # By hand: a state dict leaves out the buffers that are not to be saved.
+        before = [buffer.detach().clone() for buffer in self.model.buffers()]
         for _ in range(SETTLING_PASSES):
             forward_backward()
             self.model.zero_grad(set_to_none=True)
-        self.load(before)
+        with torch.no_grad():
+            for buffer, value in zip(self.model.buffers(), before, strict=True):
+                buffer.copy_(value)
 
     def share_buffers(self) -> None:
         """Gives every rank the first one's buffers, such as running means, before a validation."""
@@ -54,9 +59,11 @@ class DdpStrategy:
                 dist.broadcast(buffer, src=0)
 
     def state(self) -> ModelState:
-        """A copy of the weights and buffers, on the CPU."""
+        """A copy of the weights and buffers on the CPU, and of what else the model keeps."""
         return {
             name: value.detach().to("cpu", copy=True)
+            if isinstance(value, Tensor)
+            else copy.deepcopy(value)
             for name, value in self.model.state_dict().items()
         }
 

@@ -46,6 +46,24 @@ class Totals:
         }
 
 
+def check_same_names(names: tuple[str, ...]) -> None:
+    """Compares the names of metrics over all ranks, before sums of different things are added.
+
+    Raises:
+        JobFailedError: they differ.
+    """
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return
+    of_ranks: list[tuple[str, ...]] = [()] * dist.get_world_size()
+    dist.all_gather_object(of_ranks, names)
+    for rank, others in enumerate(of_ranks):
+        if others != of_ranks[0]:
+            raise JobFailedError(
+                f"the task returned metrics {', '.join(others)} on worker {rank}, but"
+                f" {', '.join(of_ranks[0])} on worker 0; the same names are wanted everywhere"
+            )
+
+
 def row_totals(values: Mapping[str, Tensor], *, rows: int, counted: bool) -> Totals:
     """The totals of per-row values [rows]; a scalar stands for the mean over the rows.
 

@@ -10,9 +10,10 @@ import torch
 
 from orchestrator.checkpoint.store import CheckpointStore
 from orchestrator.data.feed import Feed, LocalBatch, begin_early
-from orchestrator.errors import JobFailedError
+from orchestrator.errors import JobFailedError, SpecError
 from orchestrator.plan.geometry import Cursor
-from orchestrator.plan.stream import StreamPlan
+from orchestrator.plan.job import JobPlan
+from orchestrator.plan.stream import PREFETCHED_BLOCKS, StreamPlan
 from orchestrator.train.config import WorkerConfig
 from orchestrator.train.evaluation import Evaluator
 from orchestrator.train.loop import TrainingLoop
@@ -23,9 +24,8 @@ from orchestrator.train.state import TrainState
 from orchestrator.train.stepper import Stepper, seed_everything, world
 from orchestrator.train.strategy import DdpStrategy
 from orchestrator.train.task import TrainTask
+from orchestrator.train.totals import check_same_names
 from orchestrator.train.user_task import load_task
-
-PREFETCHED_BLOCKS = 2
 
 
 def train_worker(loop_config: dict[str, WorkerConfig]) -> None:
@@ -57,6 +57,8 @@ def train_worker(loop_config: dict[str, WorkerConfig]) -> None:
     evaluator = _build_evaluator(config, task, strategy, device)
     feed, batches = _open_training(config, stepper, strategy)
     _load(config, state)
+    if evaluator is not None:
+        _rehearse(plan, evaluator)
     recorder = saver = None
     if world()[0] == 0:
         recorder = Recorder(config.run_dir, attempt=config.attempt)
@@ -95,7 +97,17 @@ def _open_training(
 
 
 def _forget(stepper: Stepper, batch: LocalBatch) -> None:
-    stepper.forward_backward(batch)
+    check_same_names(stepper.forward_backward(batch).names)
+
+
+def _rehearse(plan: JobPlan, evaluator: Evaluator) -> None:
+    names = evaluator.rehearse()
+    check_same_names(names)
+    best = plan.spec.checkpoint.best
+    if best is not None and best.metric not in names:
+        raise SpecError(
+            f"checkpoint.best.metric is {best.metric!r}, but a validation gives {', '.join(names)}"
+        )
 
 
 def _load(config: WorkerConfig, state: TrainState) -> None:
@@ -119,7 +131,14 @@ def _build_evaluator(
     # A pass over the validation rows is to its stream what an epoch is to the training stream.
     first = Cursor(epoch=span.start // geometry.superblocks_per_epoch, step=0)
     batches = begin_early(_feed(stream, span, first=first))
-    return Evaluator(task, strategy, batches, steps=geometry.steps_per_epoch, device=device)
+    return Evaluator(
+        task,
+        strategy,
+        batches,
+        steps=geometry.steps_per_epoch,
+        device=device,
+        micro_batch_size=config.plan.spec.training.micro_batch_size,
+    )
 
 
 def _feed(stream: StreamPlan, span: range, *, first: Cursor) -> Feed:

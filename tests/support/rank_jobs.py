@@ -82,7 +82,9 @@ def score(
             yield share(cuts, number, rank=rank, workers=workers)
 
     steps = cuts.steps_per_epoch
-    evaluator = Evaluator(task, strategy, batches(), steps=steps, device=CPU)
+    evaluator = Evaluator(task, strategy, batches(), steps=steps, device=CPU, micro_batch_size=5)
+    # Scoring a batch for nothing must leave the passes as they are.
+    assert "loss" in evaluator.rehearse()
     found = []
     for _ in range(passes):
         totals = evaluator.evaluate()

@@ -199,5 +199,5 @@ def test_the_run_directory_is_named_by_the_job() -> None:
 
 def test_a_best_checkpoint_needs_a_validation() -> None:
     spec = make_spec(checkpoint={"best": {"metric": "loss"}})
-    with pytest.raises(PlanError, match="checkpoint.best needs a validation to give 'loss'"):
+    with pytest.raises(PlanError, match=r"checkpoint\.best needs a validation to give 'loss'"):
         make_plan(spec)

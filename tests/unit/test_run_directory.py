@@ -16,6 +16,10 @@ def test_a_run_keeps_its_job_and_where_it_ran(tmp_path: Path) -> None:
     plan = make_plan(tmp_path)
     directory = open_run(plan)
     assert directory.path == tmp_path / "runs" / "job"
+    # Nothing is written down before the job is accepted.
+    assert [path.name for path in directory.path.iterdir()] == ["logs"]
+    directory.describe(plan)
+    assert (directory.path / "job.yaml").stat().st_mode & 0o077 == 0
     assert sorted(path.name for path in directory.path.iterdir()) == [
         "environment.json",
         "job.yaml",
@@ -40,7 +44,9 @@ def test_a_run_remembers_the_revision_of_the_users_code(tmp_path: Path) -> None:
     identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
     for command in (["init", "-q"], [*identity, "commit", "-q", "--allow-empty", "-m", "x"]):
         subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
-    directory = open_run(make_plan(tmp_path))
+    plan = make_plan(tmp_path)
+    directory = open_run(plan)
+    directory.describe(plan)
     revision = json.loads((directory.path / "environment.json").read_text())["git"]
     assert len(revision.removesuffix("-dirty")) == 40
 

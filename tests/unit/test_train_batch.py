@@ -38,12 +38,12 @@ def test_a_batch_without_a_numeric_column_is_refused_by_its_names() -> None:
     [
         (None, [[0, 1, 2, 3, 4]]),
         (1, [[0], [1], [2], [3], [4]]),
-        (2, [[0, 1], [2, 3], [4]]),
+        (2, [[0], [1, 2], [3, 4]]),
         (5, [[0, 1, 2, 3, 4]]),
         (9, [[0, 1, 2, 3, 4]]),
     ],
 )
-def test_a_batch_is_cut_in_order(size: int | None, pieces: list[list[int]]) -> None:
+def test_a_batch_is_cut_in_order_and_evenly(size: int | None, pieces: list[list[int]]) -> None:
     batch = {"x": torch.arange(5), "y": torch.arange(5) * 2}
     cut = micro_batches(batch, size)
     assert [piece["x"].tolist() for piece in cut] == pieces

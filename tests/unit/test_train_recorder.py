@@ -14,7 +14,7 @@ from orchestrator.report.records import (
     parse_events,
     parse_records,
 )
-from orchestrator.train.recorder import Recorder, first_not_finite
+from orchestrator.train.recorder import Recorder
 
 
 @pytest.fixture
@@ -78,18 +78,3 @@ def test_a_checkpoint_is_an_event(recorder: Recorder, tmp_path: Path) -> None:
         attempt=3,
         fields={"name": "step-000000004-003", "step": 4, "bytes": 1000, "seconds": 0.5},
     )
-
-
-@pytest.mark.parametrize(
-    ("means", "name"),
-    [
-        ({"a": 1.0, "b": -1e300}, None),
-        ({"a": 1.0, "b": math.nan, "c": math.inf}, "b"),
-        ({"a": -math.inf}, "a"),
-        ({}, None),
-    ],
-)
-def test_the_first_mean_that_is_no_number_is_found(
-    means: dict[str, float], name: str | None
-) -> None:
-    assert first_not_finite(means) == name

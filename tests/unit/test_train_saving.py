@@ -20,7 +20,7 @@ from orchestrator.train.totals import Totals
 from tests.support.training import ConvTask, make_plan, make_state
 
 KEEP_ALL = 100
-BEST = {"metric": "accuracy", "mode": "max", "keep": KEEP_ALL}
+BEST = {"metric": "accuracy", "mode": "max"}
 
 
 @pytest.fixture
@@ -80,6 +80,14 @@ def test_a_validation_that_is_the_best_so_far_is_saved(
 ) -> None:
     plan = plan_with(tmp_path, every="100 steps", best={**BEST, "mode": mode})
     assert saved_steps(plan, tmp_path, recorder, scores) == steps
+
+
+def test_a_validation_among_the_best_that_are_kept_is_saved(
+    tmp_path: Path, recorder: Recorder
+) -> None:
+    plan = plan_with(tmp_path, every="100 steps", keep_latest=1, best={**BEST, "keep": 2})
+    scores = {1: 0.5, 2: 0.95, 3: 0.94, 4: 0.93, 5: 0.1}
+    assert saved_steps(plan, tmp_path, recorder, scores) == [2, 3, 8]
 
 
 def test_after_a_restart_the_old_best_has_to_be_beaten(tmp_path: Path, recorder: Recorder) -> None:

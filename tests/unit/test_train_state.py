@@ -167,7 +167,7 @@ def test_spoilt_weights_and_sums_are_found() -> None:
     state = make_state(ConvTask(norm=True))
     assert state.not_finite() is None
     state.interval = Totals(names=("loss",), sums=torch.tensor([float("inf"), 3.0]))
-    assert state.not_finite() == "loss"
+    assert state.not_finite() == "the loss"
     state.interval = None
     with torch.no_grad():
         next(iter(state.strategy.model.parameters()))[0, 0, 0, 0] = float("nan")
