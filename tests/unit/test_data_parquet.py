@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from orchestrator.data import parquet
 from orchestrator.data.codec import Columns
 from orchestrator.data.parquet import index_parquet, read_pieces
 from orchestrator.errors import DataError
@@ -256,14 +257,31 @@ def test_a_file_that_is_no_parquet_is_refused_by_name(tmp_path: Path, content: b
         index(tmp_path)
 
 
-def test_storage_that_fails_is_no_damaged_file(tmp_path: Path) -> None:
-    # The task runs again on another machine; a damaged file would fail there as well.
+def test_storage_that_fails_is_asked_again_and_is_no_damaged_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(parquet, "_RETRY_PAUSES_S", (0.0, 0.0))
     file = write(tmp_path / "a.parquet", {"id": np.arange(8)})
     found = index(tmp_path)
     file.unlink()
     file.symlink_to(file)
     with pytest.raises(OSError, match="symbolic links"):
         read_all(found)
+    assert caplog.text.count("trying again") == 2
+
+
+def test_a_file_that_is_named_twice_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "a.parquet", {"id": np.arange(8)})
+    with pytest.raises(DataError, match=r"a\.parquet is named 2 times by \*\.parquet, a\.parquet"):
+        index(tmp_path, "*.parquet", "a.parquet")
+
+
+def test_sizes_are_those_in_memory_not_as_encoded(tmp_path: Path) -> None:
+    padding = np.zeros((1000, 64), dtype=np.int64)
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(padding.ravel()), 64)
+    table = pa.table({"tokens": lists, "label": np.zeros(1000, np.float32)})
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert index(tmp_path).bytes == 1000 * (64 * 8 + 4)
 
 
 def test_damaged_rows_give_a_data_error_that_names_the_file_or_can_be_read(tmp_path: Path) -> None:

@@ -201,3 +201,26 @@ def test_a_best_checkpoint_needs_a_validation() -> None:
     spec = make_spec(checkpoint={"best": {"metric": "loss"}})
     with pytest.raises(PlanError, match=r"checkpoint\.best needs a validation to give 'loss'"):
         make_plan(spec)
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "message"),
+    [
+        ("cuda", 0, r"training\.device is cuda, but scaling\.gpus_per_worker is 0"),
+        ("cpu", 1, r"training\.device is cpu, but scaling\.gpus_per_worker takes 1 GPUs"),
+    ],
+)
+def test_a_device_and_the_gpus_of_a_worker_have_to_agree(
+    device: str, gpus: int, message: str
+) -> None:
+    training = {"global_batch_size": 12, "epochs": 1, "device": device}
+    spec = make_spec(training=training, scaling={"gpus_per_worker": gpus, "workers": 1})
+    with pytest.raises(PlanError, match=message):
+        make_plan(spec, capacity=ClusterCapacity(cpus=8, gpus=4, cores=2, embedded=False))
+
+
+def test_windows_that_do_not_fit_into_memory_are_refused() -> None:
+    spec = make_spec(dataset={"shuffle": {"type": "window", "rows": "all"}})
+    small = ClusterCapacity(cpus=8, gpus=0, cores=1, embedded=True, memory_bytes=1 << 20)
+    with pytest.raises(PlanError, match=r"windows of 1000KiB, each held twice, but .* 1MiB"):
+        make_plan(spec, train=make_index((1000,), row_bytes=1024), capacity=small)

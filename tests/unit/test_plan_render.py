@@ -129,7 +129,7 @@ def topic(plan: JobPlan, label: str) -> str:
         ({"scaling": {"workers": 1}}, "lanes", "12 of 1 row, 12 for the one worker"),
         ({"scaling": {"workers": 4}}, "lanes", "12 of 1 row, 3 for each of 4 workers"),
         ({}, "validation", "none"),
-        ({}, "window", "the whole epoch, read by one task"),
+        ({}, "window", "the whole epoch, 800B, read by one task"),
         ({"training": {"epochs": 1}}, "steps", "9 = 1 epoch of 9"),
         ({"training": {"epochs": None, "steps": 30}}, "steps", "30 = 3.333 epochs of 9"),
         ({"dataset": {"shuffle": "none"}}, "order", "as the files are, the same in every epoch"),

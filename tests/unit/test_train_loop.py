@@ -227,3 +227,21 @@ def test_nothing_is_read_past_the_last_step(tmp_path: Path) -> None:
 
     run(plan, Fakes(), last=8, batches=watched)
     assert taken == [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0)]
+
+
+class FailingValidation(Fakes):
+    def evaluate(self) -> Totals:
+        raise ValueError("the user's mistake")
+
+
+@pytest.mark.parametrize(("steps", "offered"), [(6, [1, 2, 3]), (3, [1, 2])])
+def test_a_validation_that_fails_costs_no_training_but_does_not_finish_the_run(
+    tmp_path: Path, steps: int, offered: list[int]
+) -> None:
+    plan = make_plan(
+        tmp_path, training={"validate_every": "3 steps", "epochs": None, "steps": steps}
+    )
+    fakes = FailingValidation()
+    with pytest.raises(ValueError, match="the user's mistake"):
+        run(plan, fakes)
+    assert [happening[1] for happening in kinds(fakes, "offer")] == offered

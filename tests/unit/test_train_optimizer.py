@@ -123,3 +123,12 @@ def test_the_state_of_another_kind_of_optimizer_is_refused(
     model = nn.Linear(2, 2)
     with pytest.raises(ValueError, match="its optimizer has no"):
         scheduled(model, new).load(scheduled(model, old).optimizer.state_dict())
+
+
+def test_settings_that_were_changed_are_those_of_the_spec_after_a_load() -> None:
+    model = nn.Linear(2, 2)
+    old = scheduled(model, AdamW(weight_decay=0.01, betas=(0.9, 0.999)))
+    new = scheduled(model, AdamW(weight_decay=0.3, betas=(0.5, 0.6)))
+    new.load(old.optimizer.state_dict())
+    (group,) = new.optimizer.param_groups
+    assert (group["weight_decay"], group["betas"]) == (0.3, (0.5, 0.6))

@@ -2,15 +2,17 @@
 
 import random
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from orchestrator.data.feed import LocalBatch
 from orchestrator.errors import JobFailedError
-from orchestrator.spec.training import Sgd
+from orchestrator.spec.training import AdamW, Sgd
 from orchestrator.train.stepper import seed_everything, world
 from orchestrator.train.task import LossOutput, TrainTask
 from tests.support.training import (
@@ -180,3 +182,25 @@ def test_dropout_in_a_step_depends_on_that_step_alone() -> None:
 
 def test_without_a_process_group_there_is_one_rank() -> None:
     assert world() == (0, 1)
+
+
+class HeadOnly(ConvTask):
+    """Trains the last layer, without freezing the others."""
+
+    def build_optimizer(self, model: nn.Module, spec: AdamW | Sgd) -> Optimizer:
+        return torch.optim.SGD(cast("nn.Sequential", model)[-1].parameters(), lr=0.0)
+
+
+def test_gradients_that_the_optimizer_does_not_use_neither_pile_up_nor_count() -> None:
+    task = HeadOnly()
+    state = make_state(task)
+    stepper = make_stepper(task, state, clip_norm=0.1)
+    cuts = geometry(rows=10, batch=10)
+    norms = []
+    for _ in range(2):
+        stepper.step(share(cuts, 0), 0)
+        model = cast("nn.Sequential", state.strategy.model)
+        norms.append(float(model[0].weight.grad.norm()))
+        head = [parameter.grad for parameter in model[-1].parameters()]
+        assert torch.cat([part.ravel() for part in head]).norm() == pytest.approx(0.1, rel=1e-4)
+    assert norms[0] == norms[1]
