@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from orchestrator.data.codec import Columns, decode, encode
-from orchestrator.data.parquet import read_pieces
+from orchestrator.data.parquet_read import read_pieces
 from orchestrator.data.transforms import BoundTransform, apply_all
 from orchestrator.errors import DataError
 from orchestrator.plan.geometry import Superblock

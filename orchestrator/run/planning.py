@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from orchestrator.data.parquet import index_parquet
+from orchestrator.data.parquet_index import index_parquet
 from orchestrator.data.transforms import BoundTransform
 from orchestrator.plan.index import DatasetIndex
 from orchestrator.plan.job import JobPlan, build_plan

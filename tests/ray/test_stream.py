@@ -8,7 +8,7 @@ import ray
 from ray.data import DataIterator
 
 from orchestrator.data.feed import Feed
-from orchestrator.data.parquet import index_parquet
+from orchestrator.data.parquet_index import index_parquet
 from orchestrator.data.pipeline import build_stream
 from orchestrator.data.split import ExactDataConfig
 from orchestrator.plan.job import JobPlan, build_plan

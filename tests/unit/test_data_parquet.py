@@ -9,9 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from orchestrator.data import parquet
+from orchestrator.data import parquet_read
 from orchestrator.data.codec import Columns
-from orchestrator.data.parquet import index_parquet, read_pieces
+from orchestrator.data.parquet_index import index_parquet
+from orchestrator.data.parquet_read import read_pieces
 from orchestrator.errors import DataError
 from orchestrator.plan.index import DatasetIndex
 from orchestrator.plan.order import Piece
@@ -260,7 +261,7 @@ def test_a_file_that_is_no_parquet_is_refused_by_name(tmp_path: Path, content: b
 def test_storage_that_fails_is_asked_again_and_is_no_damaged_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(parquet, "_RETRY_PAUSES_S", (0.0, 0.0))
+    monkeypatch.setattr(parquet_read, "_RETRY_PAUSES_S", (0.0, 0.0))
     file = write(tmp_path / "a.parquet", {"id": np.arange(8)})
     found = index(tmp_path)
     file.unlink()

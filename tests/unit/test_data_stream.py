@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from orchestrator.data.codec import Columns, encode
 from orchestrator.data.feed import Feed, LocalBatch, begin_early
-from orchestrator.data.parquet import index_parquet
+from orchestrator.data.parquet_index import index_parquet
 from orchestrator.data.random import RowRandom
 from orchestrator.data.reader import (
     PAYLOAD,
