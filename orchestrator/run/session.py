@@ -77,7 +77,7 @@ def ray_session(
     finally:
         ray.shutdown()
         _restore(environment)
-        _reap(session)
+        _reap(session, folder)
         shutil.rmtree(folder, ignore_errors=True)
         record.unlink(missing_ok=True)
 
@@ -122,7 +122,7 @@ def reap_leftovers(run_dir: Path) -> None:
     except (ValueError, KeyError, TypeError) as error:
         _log.warning("%s is damaged, nothing is reaped: %s", record, error)
     else:
-        _reap(session)
+        _reap(session, folder)
         if folder.name.startswith("orc-"):
             shutil.rmtree(folder, ignore_errors=True)
     record.unlink(missing_ok=True)
@@ -229,25 +229,32 @@ def _has_gpu() -> bool:
     return bool(torch.cuda.is_available())
 
 
-def _reap(session: str) -> None:
+def _reap(session: str, folder: Path) -> None:
     """Ends every process of a session, politely first."""
-    for process in _bearers(session):
+    for process in _members(session, folder):
         _signal(process, signal.SIGTERM)
-    _, stubborn = psutil.wait_procs(_bearers(session), timeout=_REAP_GRACE_S)
+    _, stubborn = psutil.wait_procs(_members(session, folder), timeout=_REAP_GRACE_S)
     for process in stubborn:
         _signal(process, signal.SIGKILL)
     psutil.wait_procs(stubborn, timeout=_REAP_GRACE_S)
 
 
-def _bearers(session: str) -> list[psutil.Process]:
+def _members(session: str, folder: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if process.pid != os.getpid() and process.environ().get(SESSION_VARIABLE) == session:
+            if process.pid != os.getpid() and _is_member(process, session, folder):
                 found.append(process)
         except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
             continue
     return found
+
+
+def _is_member(process: psutil.Process, session: str, folder: Path) -> bool:
+    if environment := process.environ():
+        return environment.get(SESSION_VARIABLE) == session
+    # Ray's agents write their title over their environment; their logs give them away.
+    return any(file.path.startswith(f"{folder}/") for file in process.open_files())
 
 
 def _signal(process: psutil.Process, number: signal.Signals) -> None:

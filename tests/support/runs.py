@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from orchestrator.jsonl import read_json_lines
-from orchestrator.run.session import SESSION_FILE, SESSION_VARIABLE
+from orchestrator.run.session import SESSION_FILE
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 150.0
@@ -130,34 +130,40 @@ class Driver:
 
     def processes(self, title: str = "") -> list[psutil.Process]:
         """What Ray runs for this driver, by the title that Ray gives its processes."""
-        session = self.session()
-        return [process for process in bearers(session) if title in " ".join(process.cmdline())]
+        members = members_of(self.session())
+        return [process for process in members if title in " ".join(process.cmdline())]
 
-    def session(self) -> str:
-        """The mark that all processes of this driver bear."""
-        return str(json.loads((self._run.dir / SESSION_FILE).read_text())["session"])
+    def session(self) -> Path:
+        """The folder that all processes of this driver keep their logs in."""
+        return Path(json.loads((self._run.dir / SESSION_FILE).read_text())["folder"])
 
     def _worker_log(self) -> str:
         logs = sorted((self._run.dir / "logs").glob("*.log"))
         return logs[-1].read_text()[-3000:] if logs else ""
 
 
-def bearers(session: str) -> list[psutil.Process]:
-    """The processes that bear a session's mark."""
+def members_of(session: Path) -> list[psutil.Process]:
+    """The processes with an open file or an argument below a session's folder."""
     found = []
     for process in psutil.process_iter():
         try:
-            if process.pid != os.getpid() and process.environ().get(SESSION_VARIABLE) == session:
-                process.cmdline()
+            if process.pid != os.getpid() and _touches(process, f"{session}/"):
                 found.append(process)
-        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+        except (psutil.Error, FileNotFoundError, PermissionError):
             continue
     return found
 
 
-def wait_until_gone(session: str, *, limit_s: float = 30.0) -> None:
-    """Waits until nothing bears a session's mark any more."""
+def _touches(process: psutil.Process, folder: str) -> bool:
+    # Links and not psutil's list, which leaves out files that have been deleted since.
+    links = list(Path(f"/proc/{process.pid}/fd").iterdir())
+    targets = [os.readlink(link) for link in links if link.is_symlink()]  # noqa: PTH115
+    return any(folder in text for text in [*targets, *process.cmdline()])
+
+
+def wait_until_gone(session: Path, *, limit_s: float = 30.0) -> None:
+    """Waits until no process of a session is left."""
     deadline = time.monotonic() + limit_s
-    while left := bearers(session):
-        assert time.monotonic() < deadline, f"left over: {[p.cmdline() for p in left]}"
+    while left := members_of(session):
+        assert time.monotonic() < deadline, f"left over: {[p.cmdline()[:1] for p in left]}"
         time.sleep(0.1)

@@ -25,7 +25,7 @@ def test_what_a_killed_driver_left_is_ended_and_nothing_else(tmp_path: Path) -> 
     record.write_text(json.dumps({"session": "of-the-dead", "folder": str(folder)}))
     try:
         reap_leftovers(tmp_path)
-        assert left.wait(timeout=10) != 0
+        assert not psutil.pid_exists(left.pid)
         assert psutil.pid_exists(other.pid)
         assert other.poll() is None
         assert not folder.exists()
@@ -34,6 +34,22 @@ def test_what_a_killed_driver_left_is_ended_and_nothing_else(tmp_path: Path) -> 
         for process in (left, other):
             process.kill()
             process.wait()
+
+
+def test_an_agent_that_has_written_over_its_environment_is_found_by_its_log(tmp_path: Path) -> None:
+    folder = tmp_path / "orc-y"
+    folder.mkdir()
+    with (folder / "agent.log").open("w") as log:
+        agent = subprocess.Popen(
+            [sys.executable, "-c", "import time; time.sleep(60)"], env={}, stdout=log
+        )
+    (tmp_path / SESSION_FILE).write_text(json.dumps({"session": "x", "folder": str(folder)}))
+    try:
+        reap_leftovers(tmp_path)
+        assert not psutil.pid_exists(agent.pid)
+    finally:
+        agent.kill()
+        agent.wait()
 
 
 def test_a_damaged_record_is_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
