@@ -25,6 +25,7 @@ def test_what_a_killed_driver_left_is_ended_and_nothing_else(tmp_path: Path) -> 
     record.write_text(json.dumps({"session": "of-the-dead", "folder": str(folder)}))
     try:
         reap_leftovers(tmp_path)
+        left.wait(timeout=10)
         assert not psutil.pid_exists(left.pid)
         assert psutil.pid_exists(other.pid)
         assert other.poll() is None
@@ -46,6 +47,7 @@ def test_an_agent_that_has_written_over_its_environment_is_found_by_its_log(tmp_
     (tmp_path / SESSION_FILE).write_text(json.dumps({"session": "x", "folder": str(folder)}))
     try:
         reap_leftovers(tmp_path)
+        agent.wait(timeout=10)
         assert not psutil.pid_exists(agent.pid)
     finally:
         agent.kill()
