@@ -4,6 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
+from orchestrator.spec.check import check_symbols
 from orchestrator.spec.job import JobSpec
 from orchestrator.spec.load import LoadedJob, read_job
 from orchestrator.spec.overrides import Override, text_override
@@ -27,20 +28,17 @@ def add_spec_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def load_spec(args: argparse.Namespace) -> JobSpec:
-    """Loads the spec that the arguments name.
+    """Loads the spec that the arguments name, and looks for the code that it names.
 
     Raises:
-        SpecError: The spec or an option is wrong.
+        SpecError: The spec, an option, or the code is wrong; with the place in the file.
     """
-    return read_spec(args).spec
+    job = _read(args)
+    check_symbols(job.spec, Path(job.spec.runtime.working_dir), locate=job.where)
+    return job.spec
 
 
-def read_spec(args: argparse.Namespace) -> LoadedJob:
-    """Loads the spec that the arguments name, with the places of its values.
-
-    Raises:
-        SpecError: The spec or an option is wrong.
-    """
+def _read(args: argparse.Namespace) -> LoadedJob:
     overrides: list[str | Override] = list(args.overrides)
     if args.name is not None:
         overrides.append(text_override("name", args.name, option=f"--name {args.name}"))

@@ -1,11 +1,9 @@
 """`orchestrator validate`: checks a spec and the code it names, and starts nothing."""
 
 import argparse
-from pathlib import Path
 
 from orchestrator.cli.output import say
-from orchestrator.cli.spec_arguments import add_spec_arguments, read_spec
-from orchestrator.spec.check import check_symbols
+from orchestrator.cli.spec_arguments import add_spec_arguments, load_spec
 from orchestrator.spec.job import JobSpec
 from orchestrator.units import format_count
 
@@ -21,9 +19,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         SpecError: The spec, or the code that it names, is wrong.
     """
-    job = read_spec(args)
-    check_symbols(job.spec, Path(job.spec.runtime.working_dir), locate=job.where)
-    say(f"{args.spec}: valid ({_summary(job.spec)})")
+    say(f"{args.spec}: valid ({_summary(load_spec(args))})")
     return 0
 
 

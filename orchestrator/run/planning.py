@@ -16,7 +16,10 @@ from orchestrator.train.user_task import load_task
 
 
 def plan_job(spec: JobSpec, *, capacity: ClusterCapacity | None = None) -> JobPlan:
-    """What running the spec will do; nothing is started, only footers of the data are read.
+    """What running the spec will do.
+
+    Nothing is started: the user's transforms and task are imported and constructed, and the footers
+    of the data are read.
 
     Args:
         capacity: of the cluster; by default it is asked, or this machine for an embedded Ray.

@@ -77,6 +77,7 @@ def test_a_missing_file_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None
 def test_storage_is_relative_to_the_current_folder(folder: Path) -> None:
     Path("jobs").mkdir()
     Path("job.yaml").rename("jobs/job.yaml")
+    Path("mine.py").rename("jobs/mine.py")
     parser = argparse.ArgumentParser()
     add_spec_arguments(parser)
     spec = load_spec(parser.parse_args(["jobs/job.yaml", "--storage", "here", "--name", "n"]))
