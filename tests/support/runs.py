@@ -131,7 +131,7 @@ class Driver:
     def processes(self, title: str = "") -> list[psutil.Process]:
         """What Ray runs for this driver, by the title that Ray gives its processes."""
         members = members_of(self.session())
-        return [process for process in members if title in " ".join(process.cmdline())]
+        return [process for process in members if title in title_of(process)]
 
     def session(self) -> Path:
         """The folder that all processes of this driver keep their logs in."""
@@ -154,6 +154,14 @@ def members_of(session: Path) -> list[psutil.Process]:
     return found
 
 
+def title_of(process: psutil.Process) -> str:
+    """What a process calls itself; nothing where it has just ended."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
 def _touches(process: psutil.Process, folder: str) -> bool:
     # Links and not psutil's list, which leaves out files that have been deleted since.
     links = list(Path(f"/proc/{process.pid}/fd").iterdir())
@@ -161,9 +169,9 @@ def _touches(process: psutil.Process, folder: str) -> bool:
     return any(folder in text for text in [*targets, *process.cmdline()])
 
 
-def wait_until_gone(session: Path, *, limit_s: float = 30.0) -> None:
-    """Waits until no process of a session is left."""
+def wait_until_gone(session: Path, title: str = "", *, limit_s: float = 30.0) -> None:
+    """Waits until no process of a session, or none with this title, is left."""
     deadline = time.monotonic() + limit_s
-    while left := members_of(session):
+    while left := [p for p in members_of(session) if title in title_of(p)]:
         assert time.monotonic() < deadline, f"left over: {[p.cmdline()[:1] for p in left]}"
         time.sleep(0.1)
