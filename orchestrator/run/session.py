@@ -16,6 +16,9 @@ from pathlib import Path
 import psutil
 import ray
 import torch
+from ray._private.authentication.authentication_token_setup import (
+    maybe_enable_token_auth_if_token_available,
+)
 from ray.exceptions import RayError
 
 from orchestrator.errors import ClusterError
@@ -90,11 +93,13 @@ def capacity_of(runtime: RuntimeSpec) -> ClusterCapacity:
     """
     if runtime.address == "local":
         return _embedded_capacity(runtime)
-    _connect(runtime, log_to_driver=False, with_code=False)
+    environment = dict(os.environ)
     try:
+        _connect(runtime, log_to_driver=False, with_code=False)
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     finally:
         ray.shutdown()
+        _restore(environment)
     cpus = float(resources.get("CPU", 0.0))
     gpus = float(resources.get("GPU", 0.0))
     return ClusterCapacity(cpus=cpus, gpus=gpus, cores=max(1, int(cpus)), embedded=False)
@@ -168,6 +173,8 @@ def _connect(runtime: RuntimeSpec, *, log_to_driver: bool, with_code: bool) -> N
     if ray.is_initialized():
         raise ClusterError("this process is connected to Ray already")
     _check_reachable(runtime.address)
+    # With an address Ray leaves its token at home; its own `ray start` calls this to use it.
+    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
     environment: dict[str, object] | None = None
     if with_code:
         variables = {name: os.environ[name] for name in _ENVIRONMENT}
@@ -180,7 +187,10 @@ def _connect(runtime: RuntimeSpec, *, log_to_driver: bool, with_code: bool) -> N
             runtime_env=environment,
         )
     except _START_ERRORS as error:
-        raise ClusterError(f"cannot reach a Ray cluster at {runtime.address}: {error}") from error
+        raise ClusterError(
+            f"cannot reach a Ray cluster at {runtime.address}: {error}",
+            hint="RAY_AUTH_TOKEN_PATH names the file with the token of a cluster that wants one",
+        ) from error
 
 
 def _check_reachable(address: str) -> None:
