@@ -66,7 +66,13 @@ class ProgressDisplay:
     def open(self) -> None:
         """Starts drawing on a terminal; elsewhere there is nothing to start."""
         if self._console.is_terminal and not self._console.is_dumb_terminal:
-            self._live = Live(console=self._console, get_renderable=self._frame)
+            # What others print is not to be drawn above the bar: it belongs to the run's log.
+            self._live = Live(
+                console=self._console,
+                get_renderable=self._frame,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
             self._live.start()
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 import threading
 from io import StringIO
 
+import pytest
 from pydantic import JsonValue
 from rich.console import Console
 
@@ -219,3 +220,12 @@ def test_updates_and_phases_from_several_threads_do_not_block_each_other() -> No
             thread.join(timeout=60)
         assert not any(thread.is_alive() for thread in threads)
     assert shown(console).count("note") == 4 * 49
+
+
+def test_what_others_print_stays_out_of_the_display(capsys: pytest.CaptureFixture[str]) -> None:
+    console = make_console(terminal=True)
+    with make_display(console, FakeClock()) as display:
+        display.phase("starting Ray")
+        print("from a worker")  # noqa: T201
+    assert "from a worker" not in shown(console)
+    assert "from a worker" in capsys.readouterr().out
