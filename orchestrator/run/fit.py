@@ -1,6 +1,8 @@
 """One attempt: the plan from a step on, as one `fit()` of Ray Train."""
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 
 from ray.data import Dataset
@@ -46,7 +48,23 @@ def fit(plan: JobPlan, directory: RunDirectory, attempt: Attempt) -> None:
             failure_config=FailureConfig(max_failures=0, controller_failure_limit=0),
         ),
     )
-    trainer.fit()
+    _run_apart(trainer.fit)
+
+
+def _run_apart(work: Callable[[], object]) -> None:
+    """Waits for work in another thread: in the main one Ray would take Ctrl-C away from us."""
+    done: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - raised again in the main thread
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+
+    threading.Thread(target=run, name="fit", daemon=True).start()
+    done.result()
 
 
 def _streams(plan: JobPlan, step: int) -> dict[str, Dataset | Callable[[], Dataset]]:
