@@ -51,7 +51,8 @@ class WindowShuffle(SpecModel):
     )
     rows: Count | Literal["all", "auto"] = Field(
         default="auto",
-        description='Rows in a window; "all" takes the whole table, "auto" lets the plan choose.',
+        description="Rows in a window, rounded up to whole batches (to a multiple of 8 batches "
+        'beyond 8); "all" takes the whole table, "auto" lets the plan choose.',
     )
 
 
