@@ -89,11 +89,6 @@ def parse_byte_size(value: object) -> int:
     return int(size)
 
 
-Duration = Annotated[
-    float,
-    BeforeValidator(parse_duration),
-    WithJsonSchema({"type": ["string", "number"], "format": "duration-text"}),
-]
 ByteSize = Annotated[
     int,
     BeforeValidator(parse_byte_size),

@@ -46,11 +46,6 @@ class DatasetIndex:
         """Rows of each fragment, int64 [fragments]."""
         return np.array([fragment.rows for fragment in self.fragments], dtype=np.int64)
 
-    @cached_property
-    def first_rows(self) -> NDArray[np.int64]:
-        """The number of each fragment's first row, int64 [fragments]."""
-        return np.concatenate([[0], np.cumsum(self.fragment_rows)[:-1]]).astype(np.int64)
-
     @property
     def rows(self) -> int:
         return int(self.fragment_rows.sum())

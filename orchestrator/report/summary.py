@@ -1,11 +1,10 @@
 """What a run came to, from its records, events and attempts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from orchestrator.jsonl import JsonObject, finite
 from orchestrator.report.effective import AttemptLink, effective_records
 from orchestrator.report.records import Event, Record, TrainRecord, ValidationRecord
 
@@ -67,14 +66,6 @@ class RunSummary:
     best_checkpoint: str | None
     log_file: Path | None
     sizes: Mapping[str, int] = field(default_factory=dict)
-
-    def to_json(self) -> JsonObject:
-        """Returns it as plain JSON values; what is no number there is a string ("NaN")."""
-        values = asdict(self)
-        values["run_dir"] = str(self.run_dir)
-        values["log_file"] = None if self.log_file is None else str(self.log_file)
-        values["checkpoints"] = list(self.checkpoints)
-        return {key: finite(value) for key, value in values.items()}
 
 
 def summarise(

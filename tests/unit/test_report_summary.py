@@ -1,6 +1,5 @@
 """What a run came to, as values and as text."""
 
-import json
 import math
 from io import StringIO
 from pathlib import Path
@@ -177,17 +176,6 @@ def test_colours_are_for_terminals_only() -> None:
     assert isinstance(piped.file, StringIO)
     assert "\x1b" not in piped.file.getvalue()
     assert piped.file.getvalue().splitlines() == render(make_summary()).plain.splitlines()
-
-
-def test_the_summary_is_json_with_every_value() -> None:
-    records = [*RECORDS, validation(2, 41, time=1.0, loss=math.inf)]
-    values = json.loads(json.dumps(make_summary(records).to_json(), allow_nan=False))
-    assert values["run_dir"] == "/data/runs/digits"
-    assert values["log_file"] == "/data/runs/digits/ray.log"
-    assert values["last"] == {"step": 41, "metrics": {"loss": "Infinity"}}
-    assert values["throughput"]["wait_share"] == pytest.approx(0.2)
-    assert values["checkpoints"] == ["step-000000020-1", "step-000000040-2"]
-    assert values["sizes"] == {"checkpoints": 3 * 2**20, "metrics.jsonl": 2**20}
 
 
 def test_sizes_are_those_of_all_files_below_each_entry(tmp_path: Path) -> None:
