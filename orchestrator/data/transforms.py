@@ -13,7 +13,7 @@ from orchestrator.data.random import RowRandom
 from orchestrator.errors import DataError, SpecError
 from orchestrator.spec.transform import TransformSpec
 from orchestrator.symbols import resolve_symbol
-from orchestrator.symbols.frames import user_line
+from orchestrator.symbols.frames import user_trace
 
 
 class Transform(Protocol):
@@ -66,7 +66,7 @@ class BoundTransform:
         except Exception as error:  # the user's code may raise anything; it is named and passed on
             raise DataError(
                 f"transform {self._name} failed on {_describe(rows)} of epoch {epoch}:"
-                f" {type(error).__name__}: {error}{user_line(error, self._root)}"
+                f" {type(error).__name__}: {error}{user_trace(error, self._root)}"
             ) from error
         return _check_result(result, rows, self._name)
 
@@ -89,7 +89,7 @@ def _bind(spec: TransformSpec, root: Path) -> tuple[Callable[..., object], dict[
         except Exception as error:  # the user's code may raise anything; it is named and passed on
             raise SpecError(
                 f"transform {spec.use}: cannot be constructed: {type(error).__name__}: {error}"
-                f"{user_line(error, root)}"
+                f"{user_trace(error, root)}"
             ) from error
         if not callable(made):
             raise SpecError(f"transform {spec.use}: the class defines no __call__(self, batch)")

@@ -1,7 +1,7 @@
 """References to user code, `package.module:attribute`: found without importing, or imported."""
 
 from orchestrator.symbols.find import find_symbol, symbol_fingerprint
-from orchestrator.symbols.frames import user_line
+from orchestrator.symbols.frames import user_trace
 from orchestrator.symbols.reference import Reference, check_reference
 from orchestrator.symbols.resolve import resolve_symbol
 from orchestrator.symbols.syntax import Symbol
@@ -13,5 +13,5 @@ __all__ = [
     "find_symbol",
     "resolve_symbol",
     "symbol_fingerprint",
-    "user_line",
+    "user_trace",
 ]

@@ -7,7 +7,7 @@ from types import ModuleType
 
 from orchestrator.errors import SpecError
 from orchestrator.symbols.find import find_module, nearest
-from orchestrator.symbols.frames import user_line
+from orchestrator.symbols.frames import user_trace
 
 
 def resolve_symbol(reference: str, root: Path) -> object:
@@ -40,5 +40,5 @@ def _import(reference: str, module_name: str, root: Path) -> ModuleType:
         return importlib.import_module(module_name)
     except (Exception, SystemExit) as error:
         text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        where = user_line(error, root)
+        where = user_trace(error, root)
         raise SpecError(f"{reference}: importing it failed: {text}{where}") from error

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from orchestrator.errors import JobFailedError, OrchestratorError, SpecError
 from orchestrator.spec.training import AdamW, Sgd, TrainingSpec
-from orchestrator.symbols import resolve_symbol, user_line
+from orchestrator.symbols import resolve_symbol, user_trace
 from orchestrator.train.task import Batch, LossOutput, TrainTask
 
 # What a RuntimeError says when it was not the user's code: a lost neighbour, or the device.
@@ -36,7 +36,7 @@ def load_task(spec: TrainingSpec, root: Path) -> TrainTask:
     except Exception as error:  # the user's code may raise anything; it is named and passed on
         raise SpecError(
             f"training.task: {spec.task} cannot be constructed:"
-            f" {type(error).__name__}: {error}{user_line(error, root)}"
+            f" {type(error).__name__}: {error}{user_trace(error, root)}"
         ) from error
     return _GuardedTask(task, name=spec.task, root=root)
 
@@ -76,7 +76,7 @@ class _GuardedTask(TrainTask):
                 raise
             raise JobFailedError(
                 f"{self._name}.{method} failed: {type(error).__name__}: {error}"
-                f"{user_line(error, self._root)}"
+                f"{user_trace(error, self._root)}"
             ) from error
 
 

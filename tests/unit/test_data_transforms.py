@@ -180,7 +180,9 @@ def test_a_failure_names_the_transform_the_rows_and_the_line_of_the_users_code(
         f" {kind}: "
     )
     assert message.startswith(start)
-    assert message.endswith(f"({root / MODULE}.py:{line})")
+    _, *trace = message.splitlines()
+    assert f" in {name}: " in trace[0]
+    assert trace[-1].startswith(f"  at {root / MODULE}.py:{line} in ")
 
 
 def test_a_call_that_fails_before_the_users_code_names_no_line_of_ours(root: Path) -> None:
@@ -223,7 +225,10 @@ def test_pieces_that_do_not_fit_together_are_refused(root: Path, name: str, mess
     ("name", "message"),
     [
         ("NotCallable", "the class defines no __call__"),
-        ("Breaks", r"cannot be constructed: OSError: no vocabulary \(.*\.py:\d+\)"),
+        (
+            "Breaks",
+            r"cannot be constructed: OSError: no vocabulary\n  at .*\.py:\d+ in __init__",
+        ),
         ("Add", r"cannot be constructed: TypeError: .*missing 1 required .* 'term'"),
         ("number", "is a int, wanted a callable"),
     ],

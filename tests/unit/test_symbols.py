@@ -185,15 +185,17 @@ def test_an_import_error_names_the_line_of_the_users_code(root: Path) -> None:
     deeper = write(root, "user_code_b/deeper.py", "import json\n\njson.loads('{')\n")
     with pytest.raises(SpecError, match="importing it failed: JSONDecodeError: ") as caught:
         resolve_symbol("user_code_b.code:f", root)
-    assert str(caught.value).endswith(f"({deeper}:3)")
+    _, outer, inner = str(caught.value).splitlines()
+    assert outer == f"  at {file}:1 in <module>: import user_code_b.deeper"
+    assert inner == f"  at {deeper}:3 in <module>: json.loads('{{')"
     file.write_text("def (", encoding="utf-8")
-    with pytest.raises(SpecError, match=r"SyntaxError: .*code\.py:1\)$"):
+    with pytest.raises(SpecError, match=r"SyntaxError: .*\n  at .*code\.py:1$"):
         resolve_symbol("user_code_b.code:f", root)
 
 
 def test_a_module_that_exits_on_import_is_an_error_and_no_exit(root: Path) -> None:
     write(root, "user_code_c.py", "raise SystemExit\n")
-    with pytest.raises(SpecError, match=r"SystemExit \(.*user_code_c\.py:1\)$"):
+    with pytest.raises(SpecError, match=r"SystemExit\n  at .*user_code_c\.py:1 in <module>"):
         resolve_symbol("user_code_c:f", root)
 
 
