@@ -7,7 +7,7 @@ from orchestrator.data.transforms import BoundTransform
 from orchestrator.plan.index import DatasetIndex
 from orchestrator.plan.job import JobPlan, build_plan
 from orchestrator.plan.resources import ClusterCapacity
-from orchestrator.run.session import capacity_of
+from orchestrator.run.cluster import capacity_of
 from orchestrator.spec.check import check_symbols
 from orchestrator.spec.dataset import SourceSpec
 from orchestrator.spec.job import JobSpec
