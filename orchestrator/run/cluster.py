@@ -20,11 +20,12 @@ from orchestrator.errors import ClusterError
 from orchestrator.plan.resources import ClusterCapacity
 from orchestrator.spec.runtime import RuntimeSpec
 
-# Ray's defaults notice a dead worker after two seconds and move workers into a folder of Ray's.
+# Ray's defaults notice a dead worker after two seconds and move workers into a folder of Ray's. The
+# start has no timeout of Ray's: a lack of room in the cluster is told and bounded by our own watch.
 ENVIRONMENT = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "60",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "86400",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
 }

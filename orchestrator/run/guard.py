@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from orchestrator.run.reap import SESSION_VARIABLE, reap
+from orchestrator.run.reap import SESSION_VARIABLE, Session, reap
 
 _GOOD_ORDER = b"done"
 
 
 @contextmanager
-def guarded(session: str, folder: Path, environment: Mapping[str, str]) -> Iterator[None]:
+def guarded(session: Session, environment: Mapping[str, str]) -> Iterator[None]:
     """A process that reaps the session if this one ends in the middle, however it does.
 
     It holds the other end of a pipe, which the system closes with this process.
@@ -21,7 +21,7 @@ def guarded(session: str, folder: Path, environment: Mapping[str, str]) -> Itera
         environment: of the guard. It must not bear the session's mark: it is not to end itself.
     """
     process = subprocess.Popen(
-        [sys.executable, "-m", "orchestrator.run.guard", session, str(folder)],
+        [sys.executable, "-m", "orchestrator.run.guard", session.mark, str(session.folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -35,11 +35,11 @@ def guarded(session: str, folder: Path, environment: Mapping[str, str]) -> Itera
         process.communicate(_GOOD_ORDER)
 
 
-def main(session: str, folder: Path) -> None:
+def main(session: Session) -> None:
     """Waits for the driver's end, and reaps unless it went in good order."""
     if sys.stdin.buffer.read() != _GOOD_ORDER:
-        reap(session, folder)
+        reap(session)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(Session(mark=sys.argv[1], folder=Path(sys.argv[2])))

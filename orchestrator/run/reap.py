@@ -40,12 +40,14 @@ def new_session() -> Session:
 def record_session(session: Session, run_dir: Path) -> None:
     """Writes down what a later driver has to look for, before anything bears the mark."""
     content = json.dumps({"session": session.mark, "folder": str(session.folder)})
-    (run_dir / SESSION_FILE).write_text(content)
+    staged = run_dir / f".{SESSION_FILE}.tmp"
+    staged.write_text(content)
+    staged.replace(run_dir / SESSION_FILE)
 
 
 def end_session(session: Session, run_dir: Path) -> None:
     """Ends every process of a session, and forgets it."""
-    _reap(session)
+    reap(session)
     (run_dir / SESSION_FILE).unlink(missing_ok=True)
 
 
@@ -54,24 +56,31 @@ def reap_leftovers(run_dir: Path) -> None:
 
     The caller holds the run's lock, so that no earlier driver can be alive.
     """
+    if (session := recorded_session(run_dir)) is not None:
+        reap(session)
+    (run_dir / SESSION_FILE).unlink(missing_ok=True)
+
+
+def recorded_session(run_dir: Path) -> Session | None:
+    """The session that a run's driver has begun and not ended, None where there is none."""
     record = run_dir / SESSION_FILE
-    if not record.exists():
-        return
     try:
-        left = json.loads(record.read_text())
-        session = Session(mark=str(left["session"]), folder=Path(left["folder"]))
+        found = json.loads(record.read_text())
+        return Session(mark=str(found["session"]), folder=Path(found["folder"]))
+    except FileNotFoundError:
+        return None
     except (ValueError, KeyError, TypeError) as error:
         _log.warning("%s is damaged, nothing is reaped: %s", record, error)
-        record.unlink(missing_ok=True)
-    else:
-        end_session(session, run_dir)
+        return None
 
 
-def _reap(session: Session) -> None:
-    """Ends the processes, politely first, and removes their folder."""
-    for process in _members(session):
-        _signal(process, signal.SIGTERM)
-    _, stubborn = psutil.wait_procs(_members(session), timeout=_REAP_GRACE_S)
+def reap(session: Session, *, grace_s: float = _REAP_GRACE_S) -> None:
+    """Ends the processes, politely first where there is time for it, and removes their folder."""
+    if grace_s:
+        for process in _members(session):
+            _signal(process, signal.SIGTERM)
+        psutil.wait_procs(_members(session), timeout=grace_s)
+    stubborn = _members(session)
     for process in stubborn:
         _signal(process, signal.SIGKILL)
     psutil.wait_procs(stubborn, timeout=_REAP_GRACE_S)

@@ -10,6 +10,7 @@ import ray
 from orchestrator.errors import ClusterError
 from orchestrator.plan.resources import ClusterCapacity
 from orchestrator.run.cluster import ENVIRONMENT, connect, environment_kept, start_embedded
+from orchestrator.run.guard import guarded
 from orchestrator.run.reap import (
     SESSION_VARIABLE,
     end_session,
@@ -38,7 +39,7 @@ def ray_session(
     session = new_session()
     try:
         record_session(session, run_dir)
-        with environment_kept():
+        with guarded(session, os.environ), environment_kept():
             os.environ.update({**ENVIRONMENT, **os.environ, SESSION_VARIABLE: session.mark})
             try:
                 if runtime.address == "local":
