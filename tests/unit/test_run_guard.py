@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import psutil
+
 from orchestrator.run.guard import guarded
 from orchestrator.run.reap import SESSION_VARIABLE, Session
 
