@@ -8,6 +8,7 @@ import ray
 from ray._private import state as cluster_state
 from ray.util import placement_group_table
 
+from orchestrator.data.pools import PoolWorker, pool_workers
 from orchestrator.errors import ClusterError
 from orchestrator.plan.job import JobPlan
 from orchestrator.units import format_duration
@@ -92,18 +93,12 @@ class StarvationWatch:
 
 def find_shortage(plan: JobPlan) -> str | None:
     """What of this job waits for a place in the cluster that is too full for it, in words."""
-    job = ray.get_runtime_context().get_job_id()
-    actors = [
-        (str(actor["ActorClassName"]), str(actor["State"]))
-        for actor in cluster_state.actors().values()
-        if actor["JobID"] == job
-    ]
     groups = [
         list(group["bundles"].values())
         for group in placement_group_table().values()
         if group["state"] == "PENDING" and group["stats"]["scheduling_state"] in _NO_PLACE
     ]
-    waiting = [*_training(plan, groups), *_preprocessing(plan, actors)]
+    waiting = [*_training(plan, groups), *_preprocessing(plan, pool_workers())]
     free = cluster_state.available_resources_per_node()
     return describe_shortage(waiting, list(free.values()), ray.cluster_resources())  # type: ignore[no-untyped-call]
 
@@ -158,11 +153,10 @@ def _training(plan: JobPlan, groups: Sequence[Sequence[Mapping[str, float]]]) ->
     ]
 
 
-def _preprocessing(plan: JobPlan, actors: Sequence[tuple[str, str]]) -> list[Waiting]:
+def _preprocessing(plan: JobPlan, workers: Sequence[PoolWorker]) -> list[Waiting]:
     states: dict[str, list[str]] = {}
-    for name, state in actors:
-        if name.startswith("MapWorker"):
-            states.setdefault(name, []).append(state)
+    for worker in workers:
+        states.setdefault(worker.pool, []).append(worker.state)
     # A pool of which one worker is alive goes on, if slowly.
     count = sum(pool.count("PENDING_CREATION") for pool in states.values() if "ALIVE" not in pool)
     if not count:
