@@ -1,6 +1,7 @@
 """A long wait for data is told once, with what the preprocessing is at, and so is its end."""
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,8 +26,10 @@ class Clock:
 
 
 @pytest.fixture
-def recorder(tmp_path: Path) -> Recorder:
-    return Recorder(tmp_path, attempt=3)
+def recorder(tmp_path: Path) -> Iterator[Recorder]:
+    recorder = Recorder(tmp_path, attempt=3)
+    yield recorder
+    recorder.close()
 
 
 def events(folder: Path) -> list[tuple[object, object]]:
