@@ -4,9 +4,10 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import psutil
 import ray
@@ -17,6 +18,7 @@ from ray._private.authentication.authentication_token_setup import (
 from ray.exceptions import RayError
 
 from orchestrator.errors import ClusterError
+from orchestrator.plan.placement import Node
 from orchestrator.plan.resources import ClusterCapacity
 from orchestrator.spec.runtime import RuntimeSpec
 
@@ -48,12 +50,29 @@ def capacity_of(runtime: RuntimeSpec) -> ClusterCapacity:
     with environment_kept():
         try:
             connect(runtime, log_to_driver=False, with_code=False)
-            resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+            nodes: list[dict[str, object]] = ray.nodes()  # type: ignore[no-untyped-call]
+            free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
         finally:
             ray.shutdown()
-    cpus = float(resources.get("CPU", 0.0))
-    gpus = float(resources.get("GPU", 0.0))
-    return ClusterCapacity(cpus=cpus, gpus=gpus, cores=max(1, int(cpus)), embedded=False)
+    return capacity_of_nodes(nodes, free)
+
+
+def capacity_of_nodes(
+    nodes: Sequence[Mapping[str, object]], free: Mapping[str, float]
+) -> ClusterCapacity:
+    """The capacity of a cluster, from what `ray.nodes()` and `ray.available_resources()` say."""
+    alive = tuple(
+        _node(cast("Mapping[str, float]", node["Resources"])) for node in nodes if node["Alive"]
+    )
+    cpus = sum(node.cpus for node in alive)
+    return ClusterCapacity(
+        cpus=cpus,
+        gpus=sum(node.gpus for node in alive),
+        cores=max(1, int(cpus)),
+        embedded=False,
+        nodes=alive,
+        free=_node(free),
+    )
 
 
 def collective_backend(*, gpus_per_worker: float) -> str:
@@ -157,6 +176,11 @@ def _check_reachable(address: str) -> None:
             f"nothing answers at runtime.address {address}: {error}",
             hint="ray start --head prints the address of a cluster",
         ) from error
+
+
+def _node(resources: Mapping[str, float]) -> Node:
+    # What a node has none of, or what is used up, is not listed at all.
+    return Node(cpus=resources.get("CPU", 0.0), gpus=resources.get("GPU", 0.0))
 
 
 def _embedded_capacity(runtime: RuntimeSpec) -> ClusterCapacity:

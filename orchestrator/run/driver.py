@@ -13,13 +13,13 @@ from rich.console import Console
 
 from orchestrator.checkpoint.attempts import Attempt
 from orchestrator.checkpoint.manifest import CheckpointInfo
-from orchestrator.errors import JobFailedError, PlanError
+from orchestrator.errors import JobFailedError
 from orchestrator.jsonl import JsonLinesWriter
-from orchestrator.plan.fingerprint import differences
 from orchestrator.plan.job import JobPlan
 from orchestrator.report.follow import Follower
 from orchestrator.report.progress import ProgressDisplay
 from orchestrator.report.summary import RunSummary
+from orchestrator.run.changes import check_unchanged
 from orchestrator.run.directory import RunDirectory, open_run
 from orchestrator.run.export import export_model
 from orchestrator.run.failure import Failure, GiveUp, decide, describe_failure
@@ -174,12 +174,7 @@ class Driver:
             self._tell("checkpoint-set-aside", None, name=damaged.name, reason=damaged.reason)
         if newest is None:
             return None
-        if changed := differences(newest.manifest.parts, self._plan.fingerprint.parts):
-            raise PlanError(
-                f"the run {self._plan.spec.name!r} cannot go on, because its order of rows has"
-                f" changed: {'; '.join(changed)}",
-                hint="--name gives the changed job a run of its own",
-            )
+        check_unchanged(newest.manifest.parts, self._plan)
         return newest
 
     def _tell(self, event: str, attempt: int | None, **fields: JsonValue) -> None:

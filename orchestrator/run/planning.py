@@ -1,7 +1,9 @@
 """From a spec to a plan: resolves the user's code, indexes the data, looks at the cluster."""
 
+from dataclasses import replace
 from pathlib import Path
 
+from orchestrator.checkpoint.space import check_space, check_storage
 from orchestrator.data.parquet_index import index_parquet
 from orchestrator.data.transforms import BoundTransform
 from orchestrator.plan.index import DatasetIndex
@@ -25,7 +27,7 @@ def plan_job(spec: JobSpec, *, capacity: ClusterCapacity | None = None) -> JobPl
         capacity: of the cluster; by default it is asked, or this machine for an embedded Ray.
 
     Raises:
-        SpecError, DataError, PlanError: why it cannot be run.
+        SpecError, DataError, PlanError, CheckpointError: why it cannot be run.
     """
     root = Path(spec.runtime.working_dir).resolve()
     check_symbols(spec, root)
@@ -34,7 +36,7 @@ def plan_job(spec: JobSpec, *, capacity: ClusterCapacity | None = None) -> JobPl
     validation = None
     if dataset.validation is not None:
         validation = _index(dataset.validation, root, "dataset.validation")
-    return build_plan(
+    plan = build_plan(
         spec.model_copy(
             update={"runtime": spec.runtime.model_copy(update={"working_dir": str(root)})}
         ),
@@ -45,6 +47,9 @@ def plan_job(spec: JobSpec, *, capacity: ClusterCapacity | None = None) -> JobPl
         },
         capacity=capacity or capacity_of(spec.runtime),
     )
+    check_storage(plan.run_dir)
+    scarce = check_space(plan)
+    return replace(plan, warnings=(*plan.warnings, scarce)) if scarce else plan
 
 
 def _index(source: SourceSpec, root: Path, where: str) -> DatasetIndex:

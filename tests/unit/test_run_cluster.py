@@ -6,8 +6,9 @@ import psutil
 import pytest
 
 from orchestrator.errors import ClusterError
+from orchestrator.plan.placement import Node
 from orchestrator.run import cluster
-from orchestrator.run.cluster import capacity_of
+from orchestrator.run.cluster import capacity_of, capacity_of_nodes
 from orchestrator.spec.runtime import RuntimeSpec
 
 
@@ -38,3 +39,28 @@ def test_the_token_of_ray_is_readable_by_its_owner_alone(
     assert token.stat().st_mode & 0o777 == 0o600
     assert (token.read_text() == "of-old") == there
     assert len(token.read_text()) > 5
+
+
+def test_the_capacity_of_a_cluster_is_that_of_its_nodes_that_are_alive() -> None:
+    capacity = capacity_of_nodes(
+        [
+            {"Alive": True, "Resources": {"CPU": 4.0, "memory": 1e9}},
+            {"Alive": False, "Resources": {"CPU": 64.0}},
+            {"Alive": True, "Resources": {"CPU": 8.0, "GPU": 2.0}},
+            {"Alive": True, "Resources": {"memory": 1e9}},
+        ],
+        {"CPU": 5.0},
+    )
+    assert (capacity.cpus, capacity.gpus, capacity.embedded) == (12.0, 2.0, False)
+    assert capacity.machines == (
+        Node(cpus=4, gpus=0),
+        Node(cpus=8, gpus=2),
+        Node(cpus=0, gpus=0),
+    )
+    assert capacity.free == Node(cpus=5, gpus=0)
+
+
+def test_an_embedded_ray_is_one_machine_that_nobody_else_is_on() -> None:
+    capacity = capacity_of(RuntimeSpec(cpus=3))
+    assert [node.cpus for node in capacity.machines] == [3]
+    assert capacity.free is None
