@@ -14,13 +14,13 @@ from orchestrator.spec.check import check_symbols
 from orchestrator.spec.dataset import SourceSpec
 from orchestrator.spec.job import JobSpec
 from orchestrator.symbols import symbol_fingerprint
-from orchestrator.train.user_task import load_task
+from orchestrator.train.user_loop import load_training
 
 
 def plan_job(spec: JobSpec, *, capacity: ClusterCapacity | None = None) -> JobPlan:
     """What running the spec will do.
 
-    Nothing is started: the user's transforms and task are imported and constructed, and the footers
+    Nothing is started: the user's transforms and task, or loop, are imported and constructed, and the footers
     of the data are read.
 
     Args:
@@ -57,7 +57,7 @@ def _index(source: SourceSpec, root: Path, where: str) -> DatasetIndex:
 
 
 def _resolve(spec: JobSpec, root: Path) -> None:
-    """Imports the task and the transforms, so that a worker is not the first to find a mistake."""
+    """Imports task or loop, and the transforms, so that a worker is not the first to find a mistake."""
     for transform in spec.transforms:
         BoundTransform(transform, root=root, seed=spec.seed)
-    load_task(spec.training, root)
+    load_training(spec.training, root)

@@ -84,6 +84,10 @@ class Recorder:
             }
         )
 
+    def training_started(self, *, step: int) -> None:
+        """The first batch is there, and training begins after this step."""
+        self._event("training-started", step=step)
+
     def waiting_for_data(self, *, seconds: float, cause: str) -> None:
         """Training has been waiting for data for so long."""
         self._event("waiting-for-data", seconds=seconds, cause=cause)
@@ -91,6 +95,10 @@ class Recorder:
     def data_arrived(self) -> None:
         """The wait that has been told of is over."""
         self._event("data-arrived")
+
+    def stopped(self, *, step: int) -> None:
+        """Training ended after this step because it was asked to."""
+        self._event("stopped", step=step)
 
     def close(self) -> None:
         """Closes both files."""
