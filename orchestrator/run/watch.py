@@ -7,10 +7,12 @@ from orchestrator.jsonl import JsonLinesTail
 from orchestrator.run.directory import RunDirectory, replace_file
 from orchestrator.run.interrupt import Interrupts
 from orchestrator.run.starvation import StarvationWatch
-from orchestrator.train.stop import STOP_FILE
+from orchestrator.train.stop import STOP_FILE, StopRequested
 
 # A step or a validation may be under way, and then comes the save.
 STOP_LIMIT_S = 120.0
+# Ray ends an attempt within a second, unless its own processes got the signal too.
+STOPPED_LIMIT_S = 5.0
 
 
 class AttemptWatch:
@@ -39,29 +41,37 @@ class AttemptWatch:
         self._events = JsonLinesTail(directory.events)
         self._training = False
         self._asked_at: float | None = None
+        self._stopped_at: float | None = None
 
     def check(self) -> None:
         """Looks once.
 
         Raises:
             KeyboardInterrupt: the user wants an end, and there is nothing to save, or no time left.
+            StopRequested: the workers have saved and stopped, and Ray does not tell.
             ClusterError: the workers have found no place for too long.
         """
-        self._training = self._training or self._has_begun()
+        for event in self._events.new():
+            if event.get("attempt") == self._attempt:
+                self._take(str(event.get("event")))
         if self._interrupts.asked:
             self._heed()
         else:
             self._starvation.check()
 
-    def _has_begun(self) -> bool:
-        return any(
-            event.get("event") == "training-started" and event.get("attempt") == self._attempt
-            for event in self._events.new()
-        )
+    def _take(self, event: str) -> None:
+        if event == "training-started":
+            self._training = True
+        elif event == "stopped":
+            self._stopped_at = self._clock()
 
     def _heed(self) -> None:
         if not self._training:
             raise KeyboardInterrupt
+        if self._stopped_at is not None:
+            if self._clock() - self._stopped_at > STOPPED_LIMIT_S:
+                raise StopRequested("stopped after the last checkpoint")
+            return
         if self._asked_at is None:
             self._asked_at = self._clock()
             replace_file(self._directory.path / STOP_FILE, str(self._attempt))

@@ -176,6 +176,8 @@ class Bookkeeping:
         self._waited = self._feed.wait_s
         # Not before: the state may have been loaded since this was made.
         self._reported_rows = self._state.rows
+        if self._first_rank is not None:
+            self._first_rank.recorder.training_started(step=self._state.step)
 
     def _save_if_due(self) -> None:
         batch, self._unfinished = self._unfinished, None
