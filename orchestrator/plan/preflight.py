@@ -39,6 +39,8 @@ def mend_of(resources: ResourcePlan) -> str | None:
     if capacity.embedded and resources.cpus > capacity.cpus:
         cpus = int(-(-resources.cpus // 1))
         mends.append(f"runtime.cpus: {cpus} declares as many logical CPUs")
+    if resources.gpus and not capacity.gpus:
+        mends.append("scaling.gpus_per_worker: 0 trains without GPUs")
     if resources.problems() and (most := resources.most_workers()):
         mends.append(f"scaling.workers: {most} fits")
     return "; ".join(mends) or None

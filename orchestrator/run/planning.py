@@ -1,11 +1,14 @@
 """From a spec to a plan: resolves the user's code, indexes the data, looks at the cluster."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.checkpoint.space import check_space, check_storage
 from orchestrator.data.parquet_index import index_parquet
 from orchestrator.data.transforms import BoundTransform
+from orchestrator.errors import SpecError
 from orchestrator.plan.index import DatasetIndex
 from orchestrator.plan.job import JobPlan, build_plan
 from orchestrator.plan.resources import ClusterCapacity
@@ -58,6 +61,18 @@ def _index(source: SourceSpec, root: Path, where: str) -> DatasetIndex:
 
 def _resolve(spec: JobSpec, root: Path) -> None:
     """Imports the task and the transforms, so that a worker is not the first to find a mistake."""
-    for transform in spec.transforms:
-        BoundTransform(transform, root=root, seed=spec.seed)
-    load_task(spec.training, root)
+    for position, transform in enumerate(spec.transforms):
+        with _named(f"transforms.{position}"):
+            BoundTransform(transform, root=root, seed=spec.seed)
+    with _named("training.task"):
+        load_task(spec.training, root)
+
+
+@contextmanager
+def _named(path: str) -> Iterator[None]:
+    """Puts the place in the spec before a mistake in the code that it refers to."""
+    try:
+        yield
+    except SpecError as error:
+        message = str(error).removeprefix(f"{path}: ")
+        raise SpecError(f"{path}: {message}", hint=error.hint) from error
