@@ -59,11 +59,12 @@ def export_model(checkpoint: CheckpointInfo, target: Path) -> None:
 
 def _weights(parts: Mapping[str, PartState]) -> dict[str, dict[str, torch.Tensor]]:
     """What is exported: the model; where an own loop has none of that name, whatever is weights."""
+    wanted = {MODEL: parts[MODEL]} if MODEL in parts else parts
     return {
         # Cloned, because safetensors refuses tensors that share memory, as tied weights do.
         name: {key: value.clone().contiguous() for key, value in state.items()}
-        for name, state in parts.items()
-        if name == MODEL or (MODEL not in parts and _is_weights(state))
+        for name, state in wanted.items()
+        if _is_weights(state)
     }
 
 

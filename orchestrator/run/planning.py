@@ -18,8 +18,8 @@ from orchestrator.train.user_loop import load_training
 def plan_job(spec: JobSpec, *, capacity: ClusterCapacity | None = None) -> JobPlan:
     """What running the spec will do.
 
-    Nothing is started: the user's transforms and task, or loop, are imported and constructed, and the footers
-    of the data are read.
+    Nothing is started: the user's transforms and task are imported and constructed (a loop is only
+    imported), and the footers of the data are read.
 
     Args:
         capacity: of the cluster; by default it is asked, or this machine for an embedded Ray.
@@ -52,7 +52,7 @@ def _index(source: SourceSpec, root: Path, where: str) -> DatasetIndex:
 
 
 def _resolve(spec: JobSpec, root: Path) -> None:
-    """Imports task or loop, and the transforms, so that a worker is not the first to find a mistake."""
+    """Imports the user's code, so that a worker is not the first to find a mistake."""
     for transform in spec.transforms:
         BoundTransform(transform, root=root, seed=spec.seed)
     load_training(spec.training, root)

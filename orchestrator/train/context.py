@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -77,6 +78,13 @@ class TrainContext:
         The order of the additions is settled here, so that a restart adds as the first run did.
         """
         return DdpStrategy(model, self.device).trainable
+
+    def accumulating(self, model: nn.Module) -> AbstractContextManager[None]:
+        """Around all forward and backward passes of a step but the last, which averages them all.
+
+        Needed where a step has several: workers differ in their rows, and so in their passes.
+        """
+        return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
 
     def restore(self, **parts: Stateful) -> None:
         """Names what a checkpoint has to keep, and loads it where the run is resumed.

@@ -103,7 +103,11 @@ def test_a_loop_gets_the_context_and_what_the_spec_gives(root: Path) -> None:
     ("reference", "given", "message"),
     [
         ("mine:Task", {}, r"^training.loop: mine:Task \(.*\) is a class, wanted a function"),
-        ("mine:idle", {}, r"^training.loop: mine:idle \(.*\) takes no argument, wanted one for the"),
+        (
+            "mine:idle",
+            {},
+            r"^training.loop: mine:idle \(.*\) takes no argument, wanted one for the",
+        ),
         ("mine:train", {}, '^training.with: missing "width", which mine:train'),
         ("mine:train", {"width": 1, "wdith": 2}, r'training.with.wdith: .* did you mean "width"\?'),
         ("mine:train", {"width": 1, "context": 2}, "training.with.context: .* does not take it"),
