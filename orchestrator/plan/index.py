@@ -76,6 +76,17 @@ class DatasetIndex:
     def bytes_per_row(self) -> float:
         return self.bytes / max(1, self.rows)
 
+    def locate(self, row: int) -> tuple[str, int]:
+        """The file that holds a row, and the row's position in it, counted from 0."""
+        ends = np.cumsum(self.fragment_rows)
+        number = int(np.searchsorted(ends, row, side="right"))
+        if row < 0 or number == len(ends):
+            raise IndexError(f"row {row} of a data set of {self.rows} rows")
+        path = self.fragments[number].path
+        # Over the file's row groups: those before this one are the fragments before it.
+        before = sum(other.rows for other in self.fragments[:number] if other.path == path)
+        return path, before + row - int(ends[number]) + self.fragments[number].rows
+
     def digest(self, root: str) -> str:
         """A hash of everything that decides which row has which number, and what is in it.
 

@@ -17,14 +17,14 @@ from orchestrator.spec.check import check_symbols
 from orchestrator.spec.dataset import SourceSpec
 from orchestrator.spec.job import JobSpec
 from orchestrator.symbols import symbol_fingerprint
-from orchestrator.train.user_task import load_task
+from orchestrator.train.user_loop import load_training
 
 
 def plan_job(spec: JobSpec, *, capacity: ClusterCapacity | None = None) -> JobPlan:
     """What running the spec will do.
 
-    Nothing is started: the user's transforms and task are imported and constructed, and the footers
-    of the data are read.
+    Nothing is started: the user's transforms and task are imported and constructed (a loop is only
+    imported), and the footers of the data are read.
 
     Args:
         capacity: of the cluster; by default it is asked, or this machine for an embedded Ray.
@@ -60,12 +60,12 @@ def _index(source: SourceSpec, root: Path, where: str) -> DatasetIndex:
 
 
 def _resolve(spec: JobSpec, root: Path) -> None:
-    """Imports the task and the transforms, so that a worker is not the first to find a mistake."""
+    """Imports the user's code, so that a worker is not the first to find a mistake."""
     for position, transform in enumerate(spec.transforms):
         with _named(f"transforms.{position}"):
             BoundTransform(transform, root=root, seed=spec.seed)
-    with _named("training.task"):
-        load_task(spec.training, root)
+    with _named("training.task" if spec.training.loop is None else "training.loop"):
+        load_training(spec.training, root)
 
 
 @contextmanager
