@@ -62,6 +62,16 @@ class DatasetIndex:
     def bytes_per_row(self) -> float:
         return self.bytes / max(1, self.rows)
 
+    def locate(self, row: int) -> tuple[str, int]:
+        """The file that holds a row of this split, and the row's number in that file, from 0."""
+        ends = np.cumsum(self.fragment_rows)
+        number = int(np.searchsorted(ends, row, side="right"))
+        fragment = self.fragments[number]
+        before = sum(
+            earlier.rows for earlier in self.fragments[:number] if earlier.path == fragment.path
+        )
+        return fragment.path, before + row - int(ends[number]) + fragment.rows
+
     def digest(self, root: str) -> str:
         """A hash of everything that decides which row has which number.
 

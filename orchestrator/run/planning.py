@@ -29,7 +29,7 @@ def plan_job(spec: JobSpec, *, capacity: ClusterCapacity | None = None) -> JobPl
     """
     root = Path(spec.runtime.working_dir).resolve()
     check_symbols(spec, root)
-    _resolve(spec, root)
+    fitted = _resolve(spec, root)
     dataset = spec.dataset
     validation = None
     if dataset.validation is not None:
@@ -44,6 +44,7 @@ def plan_job(spec: JobSpec, *, capacity: ClusterCapacity | None = None) -> JobPl
             transform.use: symbol_fingerprint(transform.use, root) for transform in spec.transforms
         },
         capacity=capacity or capacity_of(spec.runtime),
+        fitted=fitted,
     )
 
 
@@ -51,8 +52,11 @@ def _index(source: SourceSpec, root: Path, where: str) -> DatasetIndex:
     return index_parquet(source.paths, root=root, columns=source.columns, where=where)
 
 
-def _resolve(spec: JobSpec, root: Path) -> None:
-    """Imports the task and the transforms, so that a worker is not the first to find a mistake."""
-    for transform in spec.transforms:
-        BoundTransform(transform, root=root, seed=spec.seed)
+def _resolve(spec: JobSpec, root: Path) -> set[str]:
+    """Imports the task and the transforms, so that a worker is not the first to find a mistake.
+
+    Returns those of the transforms that are fitted.
+    """
+    bound = [BoundTransform(transform, root=root, seed=spec.seed) for transform in spec.transforms]
     load_task(spec.training, root)
+    return {transform.name for transform in bound if transform.fitted}

@@ -4,6 +4,7 @@ import math
 import platform
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from orchestrator.checkpoint.policy import (
     save_policy,
 )
 from orchestrator.checkpoint.store import CheckpointStore
+from orchestrator.data.fitted import PREPROCESSING_FILE, FittedState, dump_states
 from orchestrator.errors import JobFailedError
 from orchestrator.plan.job import JobPlan
 from orchestrator.train.recorder import NOT_FINITE_HINT, Recorder
@@ -30,7 +32,15 @@ from orchestrator.train.state import TrainState
 class Saver:
     """Saves when the policy says so, and whenever a validation is one of the best so far."""
 
-    def __init__(self, plan: JobPlan, run_dir: Path, *, attempt: int, recorder: Recorder) -> None:
+    def __init__(
+        self,
+        plan: JobPlan,
+        run_dir: Path,
+        *,
+        attempt: int,
+        recorder: Recorder,
+        fitted: tuple[FittedState, ...] = (),
+    ) -> None:
         spec = plan.spec.checkpoint
         store = CheckpointStore(run_dir / "checkpoints")
         rules: list[RetentionPolicy] = [LatestN(spec.keep_latest)]
@@ -38,6 +48,7 @@ class Saver:
             best = spec.best
             rules.append(BestN(metric=best.metric, mode=best.mode, count=best.keep))
         self._plan = plan
+        self._fitted = fitted
         self._recorder = recorder
         self._manager = CheckpointManager(
             store,
@@ -78,7 +89,7 @@ class Saver:
         began = time.monotonic()
         cursor = geometry.cursor(state.step)
         manifest = self._manager.save(
-            state.write,
+            partial(self._write, state),
             step=state.step,
             cursor={"epoch": cursor.epoch, "step": cursor.step},
             metrics=metrics,
@@ -92,6 +103,11 @@ class Saver:
             size=manifest.size,
             seconds=time.monotonic() - began,
         )
+
+    def _write(self, state: TrainState, directory: Path) -> None:
+        state.write(directory)
+        if self._fitted:
+            (directory / PREPROCESSING_FILE).write_text(dump_states(self._fitted))
 
     def _improves(self, metrics: Mapping[str, float]) -> bool:
         best = self._plan.spec.checkpoint.best

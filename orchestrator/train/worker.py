@@ -9,6 +9,7 @@ import ray.train.torch
 import torch
 
 from orchestrator.checkpoint.store import CheckpointStore
+from orchestrator.data.deaths import named_deaths
 from orchestrator.data.feed import Feed, LocalBatch, begin_early
 from orchestrator.errors import JobFailedError, SpecError
 from orchestrator.plan.geometry import Cursor
@@ -62,7 +63,13 @@ def train_worker(loop_config: dict[str, WorkerConfig]) -> None:
     recorder = saver = None
     if world()[0] == 0:
         recorder = Recorder(config.run_dir, attempt=config.attempt)
-        saver = Saver(plan, config.run_dir, attempt=config.attempt, recorder=recorder)
+        saver = Saver(
+            plan,
+            config.run_dir,
+            attempt=config.attempt,
+            recorder=recorder,
+            fitted=config.fitted,
+        )
     loop = TrainingLoop(plan, state, stepper, feed, evaluator, recorder=recorder, saver=saver)
     try:
         loop.run(batches)
@@ -151,8 +158,9 @@ def _feed(stream: StreamPlan, span: range, *, first: Cursor) -> Feed:
         # In blocks: the worker's share of the superblock after the one in hand, and one more.
         prefetch_batches=PREFETCHED_BLOCKS,
     )
+    uses = [transform.use for transform in stream.transforms]
     return Feed(
-        blocks,
+        named_deaths(blocks, uses, through_coordinator=True),
         stream.geometry,
         rank=rank,
         workers=workers,
