@@ -17,7 +17,7 @@ from orchestrator.data.deaths import named_deaths
 from orchestrator.data.fitted import FittedState
 from orchestrator.data.parquet_read import read_pieces
 from orchestrator.data.pipeline import map_in_pool, number_windows, stream_context
-from orchestrator.data.transforms import BoundTransform, apply_all, bind_transforms
+from orchestrator.data.transforms import apply_all, bind_transforms
 from orchestrator.errors import DataError
 from orchestrator.plan.fitted import PlannedFit, measured_rows, measured_windows
 from orchestrator.plan.order import Piece
@@ -29,10 +29,16 @@ _WINDOW, _SUMMARIES = "window", "summaries"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MeasureTask:
-    """What a worker of the pass needs to know; `number` is the transform's among the stream's."""
+    """What a worker of the pass needs to know.
+
+    `number` is the transform's among the stream's, `windows` are the fragments of each call, and
+    `rows` is the most that is measured at a time.
+    """
 
     stream: StreamPlan
     number: int
+    windows: tuple[range, ...]
+    rows: int
     root: Path
     fitted: tuple[FittedState, ...]
 
@@ -45,8 +51,6 @@ class MeasureStage:
         bound = bind_transforms(task.stream, numbers, root=task.root, fitted=task.fitted)
         *self._before, self._transform = bound
         self._task = task
-        self._windows = measured_windows(task.stream.index)
-        self._rows = measured_rows(task.stream.index, task.stream.transforms[task.number])
         self._firsts = np.concatenate([[0], np.cumsum(task.stream.index.fragment_rows)])
 
     def __call__(self, batch: dict[str, NDArray[np.int64]]) -> Iterator[pa.Table]:
@@ -57,13 +61,13 @@ class MeasureStage:
             yield pa.table({_WINDOW: [int(number)], _SUMMARIES: cell})
 
     def _measure(self, number: int) -> Iterator[object]:
-        index, fragments = self._task.stream.index, self._windows[number]
+        index, fragments = self._task.stream.index, self._task.windows[number]
         sizes = index.fragment_rows
         whole = [Piece(fragment=f, start=0, stop=int(sizes[f])) for f in fragments]
         source = read_pieces(index, whole)
         first, last = int(self._firsts[fragments.start]), int(self._firsts[fragments.stop])
-        for start in range(first, last, self._rows):
-            rows = np.arange(start, min(start + self._rows, last))
+        for start in range(first, last, self._task.rows):
+            rows = np.arange(start, min(start + self._task.rows, last))
             at_hand = RowsAtHand(index=index, root=self._task.root, rows=rows, epoch=0)
             yield with_blame(partial(self._summary, source, rows, first), at_hand)
 
@@ -96,46 +100,43 @@ def fit_transform(
         ray.exceptions.RayError: the pass failed.
     """
     number = fit.position - 1
-    (transform,) = bind_transforms(stream, range(number, number + 1), root=root, fitted=fitted)
-    measures = _measured(stream, number, transform, root=root, fitted=fitted)
-    state = FittedState(use=fit.use, position=fit.position, text=transform.fit(measures))
+    this = range(number, number + 1)
+    (transform,) = bind_transforms(stream, this, root=root, fitted=fitted)
+    task = MeasureTask(
+        stream=stream,
+        number=number,
+        windows=tuple(measured_windows(stream.index)),
+        rows=measured_rows(stream.index, stream.transforms[number]),
+        root=root,
+        fitted=fitted,
+    )
+    text = transform.fit(_all_summaries(task))
+    state = FittedState(use=fit.use, position=fit.position, text=text)
     # In a fresh one, as workers do it: what cannot be loaded is told before anything is trained.
-    bind_transforms(stream, range(number, number + 1), root=root, fitted=(*fitted, state))
+    bind_transforms(stream, this, root=root, fitted=(*fitted, state))
     return state
 
 
-def _measured(
-    stream: StreamPlan,
-    number: int,
-    transform: BoundTransform,
-    *,
-    root: Path,
-    fitted: tuple[FittedState, ...],
-) -> list[object]:
-    """All summaries, in the order of the data."""
-    reading, *_ = stream.stages
-    windows = len(measured_windows(stream.index))
+def _all_summaries(task: MeasureTask) -> list[object]:
+    """The summaries of all rows, in the order of the data."""
+    reading, *_ = task.stream.stages
     with stream_context([reading]):
-        dataset = map_in_pool(
-            number_windows(windows),
-            MeasureStage,
-            MeasureTask(stream=stream, number=number, root=root, fitted=fitted),
-            reading,
-            batch_format="numpy",
-        )
-    blocks = dataset.iter_batches(batch_size=None, batch_format="pyarrow")
-    uses = [spec.use for spec in stream.transforms[: number + 1]]
+        numbers = number_windows(len(task.windows))
+        dataset = map_in_pool(numbers, MeasureStage, task, reading, batch_format="numpy")
+    blocks = cast(
+        "Iterable[pa.Table]", dataset.iter_batches(batch_size=None, batch_format="pyarrow")
+    )
+    uses = [spec.use for spec in task.stream.transforms[: task.number + 1]]
     found: list[int] = []
     summaries: list[object] = []
-    tables = cast("Iterable[pa.Table]", blocks)
-    for block in named_deaths(tables, uses, through_coordinator=False):
+    for block in named_deaths(blocks, uses, through_coordinator=False):
         found += block[_WINDOW].to_pylist()
         for pickled in block[_SUMMARIES].to_pylist():
-            summaries += [_unpickled(summary, transform.name) for summary in pickled]
-    if found != list(range(windows)):
+            summaries += [_unpickled(summary, uses[-1]) for summary in pickled]
+    if found != list(range(len(task.windows))):
         raise DataError(
-            f"transform {transform.name}: the pass over the training rows gave other windows than"
-            f" it was asked for: {len(found)} of {windows}, or not in their order"
+            f"transform {uses[-1]}: the pass over the training rows gave other windows than it was"
+            f" asked for: {len(found)} of {len(task.windows)}, or not in their order"
         )
     return summaries
 

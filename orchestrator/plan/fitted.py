@@ -9,9 +9,9 @@ from orchestrator.spec.transform import TransformSpec
 
 # What one task reads, and what of it is measured at a time. Neither depends on the cluster or on
 # the batch, so that the same data give the same pieces, and the same state to the bit.
-_WINDOW_BYTES = 64 << 20
-_PIECE_BYTES = 16 << 20
-_MOST_PIECE_ROWS = 1 << 18
+WINDOW_BYTES = 64 << 20
+PIECE_BYTES = 16 << 20
+MOST_PIECE_ROWS = 1 << 18
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +61,7 @@ def measured_windows(index: DatasetIndex) -> list[range]:
     """The fragments that each task of the pass reads: whole ones, in the order of the files."""
     windows, first, held = [], 0, 0
     for number, fragment in enumerate(index.fragments):
-        if held and held + fragment.bytes > _WINDOW_BYTES:
+        if held and held + fragment.bytes > WINDOW_BYTES:
             windows.append(range(first, number))
             first, held = number, 0
         held += fragment.bytes
@@ -70,8 +70,8 @@ def measured_windows(index: DatasetIndex) -> list[range]:
 
 def measured_rows(index: DatasetIndex, transform: TransformSpec) -> int:
     """The most rows of a window that are measured in one call."""
-    rows = int(_PIECE_BYTES / max(1.0, index.bytes_per_row))
-    return min(max(1, rows), _MOST_PIECE_ROWS, transform.batch_rows or _MOST_PIECE_ROWS)
+    rows = int(PIECE_BYTES / max(1.0, index.bytes_per_row))
+    return min(max(1, rows), MOST_PIECE_ROWS, transform.batch_rows or MOST_PIECE_ROWS)
 
 
 def _of_training(spec: JobSpec) -> list[TransformSpec]:

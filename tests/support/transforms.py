@@ -5,7 +5,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -110,3 +110,32 @@ class CannotLoad(Centre):
 
     def load(self, state: dict[str, object]) -> None:
         raise KeyError("median")
+
+
+class Ids(Centre):
+    """Its measures are the numbers of the rows."""
+
+    def measure(self, batch: Batch) -> list[int]:
+        return batch["id"].tolist()
+
+
+class CannotSend(Centre):
+    """Its measures are of a kind that does not travel."""
+
+    def measure(self, batch: Batch) -> Iterator[int]:
+        return (value for value in batch["id"])
+
+
+class Spoils(Centre):
+    """Writes into the batch that it measures."""
+
+    def measure(self, batch: Batch) -> float:
+        batch["x"] += 1.0
+        return float(batch["x"].sum())
+
+
+class CrashesMeasuring(Centre):
+    """Takes its process along when it measures."""
+
+    def measure(self, batch: Batch) -> float:
+        os._exit(0)
