@@ -13,7 +13,7 @@ from rich.console import Console
 
 from orchestrator.checkpoint.attempts import Attempt
 from orchestrator.checkpoint.manifest import CheckpointInfo
-from orchestrator.errors import JobFailedError
+from orchestrator.errors import JobFailedError, OrchestratorError
 from orchestrator.jsonl import JsonLinesWriter
 from orchestrator.plan.job import JobPlan
 from orchestrator.report.follow import Follower
@@ -26,6 +26,7 @@ from orchestrator.run.failure import Failure, GiveUp, decide, describe_failure
 from orchestrator.run.fit import fit
 from orchestrator.run.lock import run_lock
 from orchestrator.run.planning import plan_job
+from orchestrator.run.preprocessing import Preprocessing
 from orchestrator.run.result import summarise_run
 from orchestrator.run.session import ray_session
 from orchestrator.spec.job import JobSpec
@@ -90,6 +91,7 @@ class Driver:
         self._plan = plan
         self._directory = directory
         self._events = events
+        self._preprocessing = Preprocessing(plan, directory, events)
 
     def steps_done(self) -> int:
         """Steps of the run that its newest valid checkpoint holds."""
@@ -107,12 +109,16 @@ class Driver:
         while True:
             attempt = self._begin(number, failures)
             try:
-                fit(self._plan, self._directory, attempt)
+                fitted = self._preprocessing.of(attempt)
+                fit(self._plan, self._directory, attempt, fitted)
             except (TrainingFailedError, RayError) as error:
                 failure = describe_failure(error, step=attempt.step)
                 failures.append(failure)
                 self._tell("attempt-failed", attempt.number, reason=failure.reason)
                 self._end_or_go_on(failures, error)
+            except OrchestratorError as error:  # what this process itself has found
+                self._tell("attempt-failed", attempt.number, reason=str(error).partition("\n")[0])
+                raise
             else:
                 self._tell("finished", attempt.number, step=self._plan.total_steps)
                 return
