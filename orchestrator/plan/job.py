@@ -9,7 +9,7 @@ from orchestrator.plan.fingerprint import Fingerprint, order_fingerprint
 from orchestrator.plan.fitted import PlannedFit, fitted_problems, plan_fits
 from orchestrator.plan.geometry import StreamGeometry
 from orchestrator.plan.index import DatasetIndex
-from orchestrator.plan.preflight import find_problems, find_warnings, mend_of
+from orchestrator.plan.preflight import find_problems, find_warnings, refusal
 from orchestrator.plan.resources import ClusterCapacity, ResourcePlan, job_resources
 from orchestrator.plan.stream import StreamPlan, plan_streams
 from orchestrator.spec.job import JobSpec
@@ -89,14 +89,12 @@ def build_plan(
         capacity,
     )
     train_stream, kept = streams["train"], streams.get("validation")
-    problems = find_problems(spec, train_stream, kept, resources)
-    problems += fitted_problems(spec, fitted)
+    problems = [
+        *find_problems(spec, train_stream, kept, resources),
+        *fitted_problems(spec, fitted),
+    ]
     if problems:
-        lines = "".join(f"\n  {problem}" for problem in problems)
-        raise PlanError(
-            problems[0] if len(problems) == 1 else f"{len(problems)} problems in the plan:{lines}",
-            hint=mend_of(resources),
-        )
+        raise refusal(problems, resources)
     return JobPlan(
         spec=spec,
         run_dir=Path(spec.runtime.working_dir) / spec.checkpoint.storage / spec.name,
