@@ -63,10 +63,12 @@ def check_space(
     more = max(1, _kept_at_once(plan) + 1 - len(committed))
     needed = max(LEAST_BYTES, more * (size or 0))
     if free < needed:
-        what = f"{more} more of {format_bytes(size)}" if size else "a run's records alone take some"
+        what = (
+            f" for its checkpoints ({more} more of {format_bytes(size)})" if size else " at least"
+        )
         raise CheckpointError(
             f"too little space for the run in {plan.run_dir}: {format_bytes(free)} are free,"
-            f" {format_bytes(needed)} are needed for its checkpoints ({what})",
+            f" {format_bytes(needed)} are needed{what}",
             hint="make room, lower checkpoint.keep_latest, or name another disk with --storage",
         )
     if size is None and free < SCARCE_BYTES:

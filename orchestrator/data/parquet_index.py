@@ -1,10 +1,8 @@
 """Parquet as a source: indexed from its footers, nothing else is read."""
 
 import difflib
-import glob
 import hashlib
 import os
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from orchestrator.data.parquet_files import list_files
 from orchestrator.data.parquet_types import logical_type, width_of
 from orchestrator.errors import DataError
 from orchestrator.plan import index as plan
@@ -39,56 +38,34 @@ def index_parquet(
     Raises:
         DataError: no file, no rows, a damaged file, a missing column, files that do not agree.
     """
-    files = [file for path in paths for file in _expand(path, root=root, where=where)]
-    for file, count in Counter(file.resolve() for file in files).items():
-        if count > 1:
-            raise DataError(f"{where}: {file} is named {count} times by {', '.join(paths)}")
+    files = list_files(paths, root=root, where=where)
     fragments: list[plan.Fragment] = []
     sources: list[plan.SourceFile] = []
     first: _Footer | None = None
     with_nulls: set[str] = set()
     for file in files:
-        footer = _read_footer(file)
+        footer = _read_footer(file, where=where)
         if not footer.metadata.num_rows:
             # No rows, no matter of what types: those of an empty table are often anybody's guess.
             continue
         footer = replace(footer, schema=_wanted_schema(footer, columns, where=where))
         first = first or footer
-        _check_same(first, footer)
+        _check_same(first, footer, where=where)
         try:
-            found = list(_fragments(footer))
+            fragments += _fragments(footer)
             with_nulls |= _columns_with_nulls(footer)
         except DAMAGED as error:
-            raise DataError(f"{file}: its footer is damaged: {error}") from error
-        fragments += found
-        rows = sum(fragment.rows for fragment in found)
+            raise DataError(f"{where}: {file}: its footer is damaged: {error}") from error
+        rows = footer.metadata.num_rows
         sources.append(plan.SourceFile(path=str(file), rows=rows, digest=footer.digest))
     if first is None or not fragments:
-        raise DataError(f"{where}: no rows in {len(files)} file(s) of {', '.join(paths)}")
+        number = f"{len(files)} file{'s' * (len(files) != 1)}"
+        raise DataError(f"{where}: no rows in {number} of {', '.join(paths)}")
     indexed = tuple(
         plan.Column(name=field.name, dtype=str(field.type), has_nulls=field.name in with_nulls)
         for field in first.schema
     )
     return plan.DatasetIndex(fragments=tuple(fragments), columns=indexed, sources=tuple(sources))
-
-
-def _expand(path: str, *, root: Path, where: str) -> list[Path]:
-    full = root / path
-    if full.is_dir():
-        files = sorted(
-            file
-            for file in full.rglob("*.parquet")
-            if not any(part.startswith(("_", ".")) for part in file.relative_to(full).parts)
-        )
-        if not files:
-            raise DataError(f"{where}: the folder {full} holds no *.parquet file")
-        return files
-    if full.is_file():
-        return [full]
-    files = sorted(Path(match) for match in glob.glob(str(full), recursive=True))  # noqa: PTH207
-    if not files:
-        raise DataError(f"{where}: {full} does not exist and matches no file")
-    return [file for file in files if file.is_file()]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,17 +78,17 @@ class _Footer:
     digest: str
 
 
-def _read_footer(file: Path) -> _Footer:
+def _read_footer(file: Path, *, where: str) -> _Footer:
     """Reads a footer once, so that what is hashed is what is parsed."""
     try:
         content = _footer_bytes(file)
         metadata = pq.read_metadata(pa.BufferReader(content))
         schema = metadata.schema.to_arrow_schema()
     except (*DAMAGED, OSError) as error:
-        raise DataError(f"{file}: not a readable Parquet file: {error}") from error
+        raise DataError(f"{where}: {file}: not a readable Parquet file: {error}") from error
     if len(set(schema.names)) < len(schema.names):
         repeated = next(name for name in schema.names if schema.names.count(name) > 1)
-        raise DataError(f"{file} has more than one column {repeated!r}")
+        raise DataError(f"{where}: {file} has more than one column {repeated!r}")
     return _Footer(
         file=file,
         metadata=metadata,
@@ -149,21 +126,25 @@ def _wanted_schema(footer: _Footer, columns: Sequence[str] | None, *, where: str
     return pa.schema([schema.field(name) for name in columns])
 
 
-def _check_same(first: _Footer, other: _Footer) -> None:
+def _check_same(first: _Footer, other: _Footer, *, where: str) -> None:
+    names = other.schema.names
     for field in first.schema:
-        if field.name not in other.schema.names:
+        if field.name not in names:
             raise DataError(
-                f"{other.file} has no column {field.name!r}, but {first.file} has", hint=_DRIFT_HINT
+                f"{where}: {other.file} has no column {field.name!r}, but {first.file} has",
+                hint=_DRIFT_HINT,
             )
         got = other.schema.field(field.name).type
         if got != field.type:
             raise DataError(
-                f"{other.file}: column {field.name!r} is {got}, but {field.type} in {first.file}"
+                f"{where}: {other.file}: column {field.name!r} is {got}, but {field.type} in"
+                f" {first.file}",
+                hint=f"write all files with one type, or leave {field.name!r} out of `columns`",
             )
-    extra = [name for name in other.schema.names if name not in first.schema.names]
-    if extra:
+    if extra := [name for name in names if name not in first.schema.names]:
         raise DataError(
-            f"{other.file} has a column {extra[0]!r} that {first.file} lacks", hint=_DRIFT_HINT
+            f"{where}: {other.file} has a column {extra[0]!r} that {first.file} lacks",
+            hint=_DRIFT_HINT,
         )
 
 

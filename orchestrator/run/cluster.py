@@ -131,7 +131,7 @@ def connect(runtime: RuntimeSpec, *, log_to_driver: bool, with_code: bool) -> No
         )
     except _START_ERRORS as error:
         raise ClusterError(
-            f"cannot reach a Ray cluster at {runtime.address}: {error}",
+            f"runtime.address: no Ray cluster at {runtime.address}: {error}",
             hint="RAY_AUTH_TOKEN_PATH names the file with the token of a cluster that wants one",
         ) from error
 
@@ -166,14 +166,20 @@ def _protect_token() -> None:
 
 def _check_reachable(address: str) -> None:
     """Ray itself would try for minutes, in silence, where nobody listens."""
-    host, colon, port = address.rpartition(":")
-    if "://" in address or not colon or not port.isdecimal():
+    if address == "auto" or "://" in address:
         return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
+        raise ClusterError(
+            f'runtime.address: got "{address}", wanted "local", "auto", or a host and a port such'
+            ' as "10.0.0.1:6379"'
+        )
     try:
         socket.create_connection((host, int(port)), timeout=_CONNECT_S).close()
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise ClusterError(
-            f"nothing answers at runtime.address {address}: {error}",
+            f"runtime.address: nothing answers at {address}: {reason}",
             hint="ray start --head prints the address of a cluster",
         ) from error
 

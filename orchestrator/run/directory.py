@@ -13,6 +13,7 @@ from pathlib import Path
 from orchestrator.checkpoint.attempts import AttemptLog
 from orchestrator.checkpoint.files import storage_errors, sync, write_synced
 from orchestrator.checkpoint.store import CheckpointStore
+from orchestrator.data.fitted import PREPROCESSING_FILE
 from orchestrator.plan.job import JobPlan
 from orchestrator.run.changes import DATA_FILE, data_record
 from orchestrator.spec.load import dump_job
@@ -40,6 +41,10 @@ class RunDirectory:
     @property
     def metrics(self) -> Path:
         return self.path / "metrics.jsonl"
+
+    @property
+    def preprocessing(self) -> Path:
+        return self.path / PREPROCESSING_FILE
 
     @property
     def model(self) -> Path:

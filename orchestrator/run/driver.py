@@ -14,7 +14,7 @@ from rich.console import Console
 
 from orchestrator.checkpoint.attempts import Attempt
 from orchestrator.checkpoint.manifest import CheckpointInfo
-from orchestrator.errors import JobFailedError
+from orchestrator.errors import JobFailedError, OrchestratorError
 from orchestrator.jsonl import JsonLinesWriter
 from orchestrator.plan.job import JobPlan
 from orchestrator.report.follow import Follower
@@ -28,6 +28,7 @@ from orchestrator.run.fit import fit
 from orchestrator.run.interrupt import Interrupts
 from orchestrator.run.lock import run_lock
 from orchestrator.run.planning import plan_job
+from orchestrator.run.preprocessing import Preprocessing
 from orchestrator.run.reap import reap, recorded_session
 from orchestrator.run.result import summarise_run
 from orchestrator.run.session import ray_session
@@ -106,6 +107,7 @@ class Driver:
         self._plan = plan
         self._directory = directory
         self._events = events
+        self._preprocessing = Preprocessing(plan, directory, events)
 
     def steps_done(self) -> int:
         """Steps of the run that its newest valid checkpoint holds."""
@@ -127,9 +129,10 @@ class Driver:
         while True:
             attempt = self._begin(number, failures)
             try:
+                fitted = self._preprocessing.of(attempt)
                 watch = self._watch(attempt, interrupts, say)
                 with interrupts.noted():
-                    fit(self._plan, self._directory, attempt, check=watch.check)
+                    fit(self._plan, self._directory, attempt, fitted, check=watch.check)
             except (TrainingFailedError, RayError) as error:
                 failure = describe_failure(error, step=attempt.step)
                 if isinstance(failure.cause, StopRequested):
@@ -137,6 +140,9 @@ class Driver:
                 failures.append(failure)
                 self._tell("attempt-failed", attempt.number, reason=failure.reason)
                 self._end_or_go_on(failures, error)
+            except OrchestratorError as error:  # what this process itself has found
+                self._tell("attempt-failed", attempt.number, reason=str(error).partition("\n")[0])
+                raise
             else:
                 self._tell("finished", attempt.number, step=self._plan.total_steps)
                 return

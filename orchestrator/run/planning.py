@@ -1,11 +1,14 @@
 """From a spec to a plan: resolves the user's code, indexes the data, looks at the cluster."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.checkpoint.space import check_space, check_storage
 from orchestrator.data.parquet_index import index_parquet
 from orchestrator.data.transforms import BoundTransform
+from orchestrator.errors import SpecError
 from orchestrator.plan.index import DatasetIndex
 from orchestrator.plan.job import JobPlan, build_plan
 from orchestrator.plan.resources import ClusterCapacity
@@ -20,8 +23,8 @@ from orchestrator.train.user_loop import load_training
 def plan_job(spec: JobSpec, *, capacity: ClusterCapacity | None = None) -> JobPlan:
     """What running the spec will do.
 
-    Nothing is started: the user's transforms and task, or loop, are imported and constructed, and the footers
-    of the data are read.
+    Nothing is started: the user's transforms and task are imported and constructed (a loop is only
+    imported), and the footers of the data are read.
 
     Args:
         capacity: of the cluster; by default it is asked, or this machine for an embedded Ray.
@@ -31,7 +34,7 @@ def plan_job(spec: JobSpec, *, capacity: ClusterCapacity | None = None) -> JobPl
     """
     root = Path(spec.runtime.working_dir).resolve()
     check_symbols(spec, root)
-    _resolve(spec, root)
+    fitted = _resolve(spec, root)
     dataset = spec.dataset
     validation = None
     if dataset.validation is not None:
@@ -46,6 +49,7 @@ def plan_job(spec: JobSpec, *, capacity: ClusterCapacity | None = None) -> JobPl
             transform.use: symbol_fingerprint(transform.use, root) for transform in spec.transforms
         },
         capacity=capacity or capacity_of(spec.runtime),
+        fitted=fitted,
     )
     check_storage(plan.run_dir)
     scarce = check_space(plan)
@@ -56,8 +60,27 @@ def _index(source: SourceSpec, root: Path, where: str) -> DatasetIndex:
     return index_parquet(source.paths, root=root, columns=source.columns, where=where)
 
 
-def _resolve(spec: JobSpec, root: Path) -> None:
-    """Imports task or loop, and the transforms, so that a worker is not the first to find a mistake."""
-    for transform in spec.transforms:
-        BoundTransform(transform, root=root, seed=spec.seed)
-    load_training(spec.training, root)
+def _resolve(spec: JobSpec, root: Path) -> set[str]:
+    """Imports the user's code, so that a worker is not the first to find a mistake.
+
+    Returns those of the transforms that are fitted.
+    """
+    fitted = set()
+    for position, transform in enumerate(spec.transforms):
+        with _named(f"transforms.{position}"):
+            bound = BoundTransform(transform, root=root, seed=spec.seed)
+        if bound.fitted:
+            fitted.add(bound.name)
+    with _named("training.task" if spec.training.loop is None else "training.loop"):
+        load_training(spec.training, root)
+    return fitted
+
+
+@contextmanager
+def _named(path: str) -> Iterator[None]:
+    """Puts the place in the spec before a mistake in the code that it refers to."""
+    try:
+        yield
+    except SpecError as error:
+        message = str(error).removeprefix(f"{path}: ")
+        raise SpecError(f"{path}: {message}", hint=error.hint) from error

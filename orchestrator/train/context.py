@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -78,6 +79,13 @@ class TrainContext:
         """
         return DdpStrategy(model, self.device).trainable
 
+    def accumulating(self, model: nn.Module) -> AbstractContextManager[None]:
+        """Around all forward and backward passes of a step but the last, which averages them all.
+
+        Needed where a step has several: workers differ in their rows, and so in their passes.
+        """
+        return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
+
     def restore(self, **parts: Stateful) -> None:
         """Names what a checkpoint has to keep, and loads it where the run is resumed.
 
@@ -126,11 +134,12 @@ class TrainContext:
     def report(self, **numbers: float) -> None:
         """Writes numbers of the user's own; those of the first worker count.
 
-        After `validation()` they are its result, by which `checkpoint.best` chooses. Elsewhere they
+        The first after `validation()` are its result, by which `checkpoint.best` chooses. Others
         stand beside the loss in the next report of training.
         """
         found = plain_numbers(numbers, source="context.report")
-        if self._pass is not None:
+        if self._pass is not None and not self._pass.reported:
+            self._pass.reported = True
             seconds = self._clock() - self._pass.began
             self._books.validated(found, rows=self._pass.rows, seconds=seconds)
         else:

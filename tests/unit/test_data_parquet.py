@@ -96,8 +96,25 @@ def test_folders_globs_and_files_are_taken_and_marked_ones_left_out(tmp_path: Pa
 @pytest.mark.parametrize("path", ["missing", "missing.parquet", "*.parquet", "folder", "folder/*"])
 def test_a_path_without_files_is_refused(tmp_path: Path, path: str) -> None:
     (tmp_path / "folder").mkdir()
-    with pytest.raises(DataError, match=r"^dataset\.train: .*(does not exist|holds no)"):
+    with pytest.raises(DataError, match=r"^dataset\.train: .*(does not exist|holds no|matches no)"):
         index(tmp_path, path)
+
+
+def test_what_may_have_been_meant_is_offered(tmp_path: Path) -> None:
+    write(tmp_path / "train" / "a.parquet", {"id": [1]})
+    for path in ("trian", "trian/a.parquet", "trian/*.parquet"):
+        with pytest.raises(DataError, match=r'; did you mean "/.*/train"\?$'):
+            index(tmp_path, path)
+    (tmp_path / "texts").mkdir()
+    for name in ("b.csv", "a.csv"):
+        (tmp_path / "texts" / name).touch()
+    with pytest.raises(DataError, match=r"holds no \*\.parquet file, but a\.csv and others$"):
+        index(tmp_path, "texts")
+
+
+def test_a_path_that_cannot_be_one_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"^dataset\.train: .*: File name too long$"):
+        index(tmp_path, "x" * 300)
 
 
 def test_a_missing_column_is_named_beside_those_there_are(tmp_path: Path) -> None:
@@ -113,7 +130,7 @@ def test_a_missing_column_is_named_beside_those_there_are(tmp_path: Path) -> Non
 def test_files_without_rows_are_passed_over_but_not_if_all_are(tmp_path: Path) -> None:
     empty = pa.table({"id": pa.array([], pa.int64())})
     write(tmp_path / "a.parquet", empty)
-    with pytest.raises(DataError, match=r"no rows in 1 file\(s\) of \."):
+    with pytest.raises(DataError, match=r"no rows in 1 file of \."):
         index(tmp_path)
     write(tmp_path / "b.parquet", {"id": [1, 2]})
     assert read_all(index(tmp_path))["id"].tolist() == [1, 2]
@@ -250,7 +267,7 @@ def test_files_without_rows_may_have_any_columns(tmp_path: Path) -> None:
 def test_a_folder_of_files_without_rows_has_no_rows(tmp_path: Path) -> None:
     for name in "abc":
         write(tmp_path / f"{name}.parquet", {"id": pa.array([], pa.int64())})
-    with pytest.raises(DataError, match=r"^dataset\.train: no rows in 3 file\(s\) of \.$"):
+    with pytest.raises(DataError, match=r"^dataset\.train: no rows in 3 files of \.$"):
         index(tmp_path)
 
 

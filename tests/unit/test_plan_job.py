@@ -164,7 +164,7 @@ def test_a_job_too_large_for_a_real_cluster_gets_no_such_advice() -> None:
             capacity=replace(EMBEDDED, embedded=False),
         )
     assert "the job needs 4 GPUs (training: 4), the cluster has 0" in str(caught.value)
-    assert caught.value.hint is None
+    assert caught.value.hint == "scaling.gpus_per_worker: 0 trains without GPUs"
 
 
 def test_a_job_too_large_for_a_real_cluster_gets_the_number_of_workers_that_fits() -> None:

@@ -20,7 +20,9 @@ def test_an_embedded_ray_declares_enough_for_a_small_machine() -> None:
 
 
 def test_an_address_where_nobody_listens_is_told_at_once() -> None:
-    with pytest.raises(ClusterError, match=r"nothing answers at runtime\.address 127\.0\.0\.1:1"):
+    with pytest.raises(
+        ClusterError, match=r"runtime\.address: nothing answers at 127\.0\.0\.1:1: C"
+    ):
         capacity_of(RuntimeSpec(address="127.0.0.1:1"))
 
 

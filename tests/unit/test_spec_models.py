@@ -167,7 +167,7 @@ def test_a_job_trains_a_task_or_a_loop_of_its_own() -> None:
     assert training(task=None, loop="mine:train").loop == "mine:train"
     with pytest.raises(ValidationError, match=r"exactly one .* both are \(task: .*, loop: a:b\)"):
         training(loop="a:b")
-    with pytest.raises(ValidationError, match="exactly one of task and loop .* neither is"):
+    with pytest.raises(ValidationError, match=r"exactly one of task and loop .* neither is"):
         training(task=None)
 
 
