@@ -1,21 +1,16 @@
 """A run's directory: what lies where, written whole or not at all."""
 
-import json
 import os
-import platform
-import socket
-import subprocess
-import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator.checkpoint.attempts import AttemptLog
 from orchestrator.checkpoint.files import storage_errors, sync, write_synced
 from orchestrator.checkpoint.store import CheckpointStore
-from orchestrator.plan.job import JobPlan
-from orchestrator.spec.load import dump_job
-from orchestrator.train.saving import versions
+
+if TYPE_CHECKING:
+    from orchestrator.plan.job import JobPlan
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,17 +56,21 @@ class RunDirectory:
         """The newest such file."""
         return max(self.logs.glob("driver-*.log"), key=_log_number, default=None)
 
-    def describe(self, plan: JobPlan) -> None:
-        """Writes down what is about to be trained, and on what, once nothing speaks against it.
+    @property
+    def plan(self) -> Path:
+        return self.path / "plan.json"
 
-        Readable by its owner alone, as the spec may hold what came from the environment.
-        """
-        replace_file(self.path / "job.yaml", dump_job(plan.spec))
-        environment = json.dumps(_environment(plan), indent=1, sort_keys=True)
-        replace_file(self.path / "environment.json", environment)
+    @property
+    def job(self) -> Path:
+        return self.path / "job.yaml"
+
+    @property
+    def is_run(self) -> bool:
+        """Whether something has been, or was about to be, trained here."""
+        return self.job.exists() or any((self.path / "attempts").glob("*.json"))
 
 
-def open_run(plan: JobPlan) -> RunDirectory:
+def open_run(plan: "JobPlan") -> RunDirectory:
     """The directory of the plan's run, made where it is not there yet.
 
     Raises:
@@ -95,26 +94,3 @@ def replace_file(path: Path, text: str) -> None:
 def _log_number(path: Path) -> int:
     number = path.stem.removeprefix("driver-")
     return int(number) if number.isdecimal() else 0
-
-
-def _environment(plan: JobPlan) -> Mapping[str, object]:
-    capacity = plan.resources.capacity
-    return {
-        "versions": versions(),
-        "platform": platform.platform(),
-        "host": socket.gethostname(),
-        "command": sys.argv,
-        "git": _git_revision(Path(plan.spec.runtime.working_dir)),
-        "cluster": {"cpus": capacity.cpus, "gpus": capacity.gpus, "cores": capacity.cores},
-        "order_fingerprint": plan.fingerprint.digest,
-    }
-
-
-def _git_revision(root: Path) -> str | None:
-    """The revision of the user's code, marked where it has changes; None outside git."""
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None if done.returncode == 0 else None

@@ -4,41 +4,53 @@ import math
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pydantic import JsonValue
 from ray.exceptions import RayError
 from ray.train import TrainingFailedError
 from rich.console import Console
+from rich.text import Text
 
 from orchestrator.checkpoint.attempts import Attempt
 from orchestrator.checkpoint.manifest import CheckpointInfo
 from orchestrator.errors import JobFailedError, PlanError
-from orchestrator.jsonl import JsonLinesWriter
+from orchestrator.jsonl import JsonLinesWriter, read_json_lines
 from orchestrator.plan.fingerprint import differences
 from orchestrator.plan.job import JobPlan
 from orchestrator.report.follow import Follower
 from orchestrator.report.progress import ProgressDisplay
+from orchestrator.report.records import parse_events
+from orchestrator.report.status import last_word
 from orchestrator.report.summary import RunSummary
+from orchestrator.run.aside import set_aside
+from orchestrator.run.describe import describe_run
 from orchestrator.run.directory import RunDirectory, open_run
+from orchestrator.run.ending import ending_recorded
 from orchestrator.run.export import export_model
 from orchestrator.run.failure import Failure, GiveUp, decide, describe_failure
 from orchestrator.run.fit import fit
-from orchestrator.run.lock import run_lock
+from orchestrator.run.lease import Lease, hold_lease
 from orchestrator.run.planning import plan_job
 from orchestrator.run.result import summarise_run
 from orchestrator.run.session import ray_session
 from orchestrator.spec.job import JobSpec
 
 
-def run_job(spec: JobSpec, *, console: Console | None = None) -> RunSummary:
+def run_job(spec: JobSpec, *, console: Console | None = None, fresh: bool = False) -> RunSummary:
     """Trains a job to its end, resuming it where it has been run before.
+
+    Args:
+        fresh: start over instead; the run of the same name is kept under another one.
 
     Raises:
         OrchestratorError: of the kind that says what went wrong; the run can be resumed.
     """
+    console = console or Console()
     plan = plan_job(spec)
-    return execute(plan, open_run(plan), console=console or Console())
+    if fresh:
+        set_aside(plan.run_dir, say=teller(console))
+    return execute(plan, open_run(plan), console=console)
 
 
 def execute(
@@ -50,33 +62,49 @@ def execute(
         console: where the progress is shown.
         log_to_driver: whether to print what Ray and the workers print, to this process's output.
     """
+    say = teller(console)
+    display = _display(plan, console)
+    # Made before the driver looks at the checkpoints: what it sets aside then is shown too.
+    follower = Follower(directory.path, display)
+    with (
+        hold_lease(directory.path, say=say) as lease,
+        JsonLinesWriter(directory.events) as events,
+    ):
+        driver = Driver(plan, directory, events, lease)
+        done = driver.steps_done() >= plan.total_steps
+        if done:
+            say(f"the run {plan.spec.name} is already finished; --fresh starts it over")
+        else:
+            describe_run(plan, directory)
+        with ending_recorded(events, directory.attempts, lease):
+            if not done:
+                with display, follower:
+                    display.phase("starting Ray")
+                    session = ray_session(
+                        plan.spec.runtime,
+                        plan.resources.capacity,
+                        run_dir=directory.path,
+                        log_to_driver=log_to_driver,
+                    )
+                    with session:
+                        driver.train()
+            driver.finish()
+    return summarise_run(directory)
+
+
+def teller(console: Console) -> Callable[[str], None]:
+    """Prints lines as they are: no text of ours or of a user's is markup."""
+    return lambda text: console.print(Text(text), soft_wrap=True)
+
+
+def _display(plan: JobPlan, console: Console) -> ProgressDisplay:
     per_epoch = plan.train.geometry.steps_per_epoch
-    display = ProgressDisplay(
+    return ProgressDisplay(
         console,
         total_steps=plan.total_steps,
         steps_per_epoch=per_epoch,
         epochs=math.ceil(plan.total_steps / per_epoch),
     )
-    # Made before the driver looks at the checkpoints: what it sets aside then is shown too.
-    follower = Follower(directory.path, display)
-    status = "already finished"
-    with run_lock(directory.path), JsonLinesWriter(directory.events) as events:
-        driver = Driver(plan, directory, events)
-        if driver.steps_done() < plan.total_steps:
-            directory.describe(plan)
-            with display, follower:
-                display.phase("starting Ray")
-                session = ray_session(
-                    plan.spec.runtime,
-                    plan.resources.capacity,
-                    run_dir=directory.path,
-                    log_to_driver=log_to_driver,
-                )
-                with session:
-                    driver.train()
-            status = "finished"
-        driver.finish()
-    return summarise_run(plan, directory, status=status)
 
 
 class Driver:
@@ -86,10 +114,13 @@ class Driver:
     often is ours to keep, and survives this process (docs/adr/0001).
     """
 
-    def __init__(self, plan: JobPlan, directory: RunDirectory, events: JsonLinesWriter) -> None:
+    def __init__(
+        self, plan: JobPlan, directory: RunDirectory, events: JsonLinesWriter, lease: Lease
+    ) -> None:
         self._plan = plan
         self._directory = directory
         self._events = events
+        self._lease = lease
 
     def steps_done(self) -> int:
         """Steps of the run that its newest valid checkpoint holds."""
@@ -109,6 +140,8 @@ class Driver:
             try:
                 fit(self._plan, self._directory, attempt)
             except (TrainingFailedError, RayError) as error:
+                # Of a run that is another driver's by now, the failures are no news.
+                self._lease.check()
                 failure = describe_failure(error, step=attempt.step)
                 failures.append(failure)
                 self._tell("attempt-failed", attempt.number, reason=failure.reason)
@@ -118,15 +151,20 @@ class Driver:
                 return
 
     def finish(self) -> None:
-        """Exports the final weights; does nothing where that was done."""
+        """Exports the final weights, where that was not done, and has the last word on the run."""
+        self._lease.check()
         newest = self._newest()
         if newest is None or _steps_of(newest) < self._plan.total_steps:
             raise JobFailedError("training ended without a checkpoint of its last step")
         export_model(newest, self._directory.model)
+        # It is missing where an earlier driver was killed, or failed to export.
+        if last_word(parse_events(read_json_lines(self._directory.events))) != "finished":
+            self._tell("finished", newest.manifest.attempt, step=self._plan.total_steps)
 
     def _begin(self, driver: int, failures: Sequence[Failure]) -> Attempt:
         """Chooses where to begin, and records it before anything of the attempt runs."""
         log, store = self._directory.attempts, self._directory.checkpoints
+        self._lease.check()
         while True:
             newest = self._newest()
             attempt = Attempt(
@@ -178,7 +216,8 @@ class Driver:
             raise PlanError(
                 f"the run {self._plan.spec.name!r} cannot go on, because its order of rows has"
                 f" changed: {'; '.join(changed)}",
-                hint="--name gives the changed job a run of its own",
+                hint="--name gives the changed job a run of its own; --fresh starts over under the"
+                " same name, and keeps the run of before under another one",
             )
         return newest
 

@@ -32,7 +32,8 @@ class Task: ...
 @pytest.mark.parametrize(
     "arguments",
     [["--help"], ["--version"], ["validate", "job.yaml"], ["validate", "--help"], ["schema"],
-     ["schema", "--markdown"]],
+     ["schema", "--markdown"], ["runs", "--help"], ["runs"], ["runs", "--json"], ["show", "old"],
+     ["show", "old", "--json"]],
     ids=" ".join,
 )  # fmt: skip
 def test_cheap_commands_load_nothing_heavy_and_no_user_code(

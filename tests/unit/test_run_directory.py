@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import CheckpointError
+from orchestrator.run.describe import describe_run
 from orchestrator.run.directory import RunDirectory, open_run, replace_file
 from orchestrator.spec.load import load_job
 from tests.support.training import make_plan
@@ -18,14 +19,19 @@ def test_a_run_keeps_its_job_and_where_it_ran(tmp_path: Path) -> None:
     assert directory.path == tmp_path / "runs" / "job"
     # Nothing is written down before the job is accepted.
     assert [path.name for path in directory.path.iterdir()] == ["logs"]
-    directory.describe(plan)
+    assert not directory.is_run
+    describe_run(plan, directory)
     assert (directory.path / "job.yaml").stat().st_mode & 0o077 == 0
     assert sorted(path.name for path in directory.path.iterdir()) == [
         "environment.json",
         "job.yaml",
         "logs",
+        "plan.json",
     ]
+    assert directory.is_run
     assert load_job(directory.path / "job.yaml", environ={}) == plan.spec
+    planned = json.loads(directory.plan.read_text())
+    assert (planned["total_steps"], planned["steps_per_epoch"]) == (8, 4)
     environment = json.loads((directory.path / "environment.json").read_text())
     assert environment["order_fingerprint"] == plan.fingerprint.digest
     assert environment["cluster"] == {"cpus": 64, "gpus": 0, "cores": 64}
@@ -46,7 +52,7 @@ def test_a_run_remembers_the_revision_of_the_users_code(tmp_path: Path) -> None:
         subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
     plan = make_plan(tmp_path)
     directory = open_run(plan)
-    directory.describe(plan)
+    describe_run(plan, directory)
     revision = json.loads((directory.path / "environment.json").read_text())["git"]
     assert len(revision.removesuffix("-dirty")) == 40
 
