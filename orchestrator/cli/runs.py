@@ -48,7 +48,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         say(json.dumps(rows_json(rows), indent=2))
     elif rows:
-        wide_console().print(render_table(rows, now=time.time()))
+        console = wide_console()
+        table = render_table(rows, now=time.time(), width=console.width)
+        console.print(table, soft_wrap=True)
     else:
         say(f"no runs in {folder}")
     return 0

@@ -47,6 +47,6 @@ def run(args: argparse.Namespace) -> int:
         say(json.dumps(summary_json(summary), indent=2))
     else:
         console = wide_console()
-        # A soft wrap leaves paths whole, so that they can be copied.
-        console.print(render_details(summary, now=time.time(), width=console.width))
+        details = render_details(summary, now=time.time(), width=console.width)
+        console.print(details, crop=False)
     return 0

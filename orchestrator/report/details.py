@@ -1,5 +1,6 @@
 """All there is to show of a run: its summary, then its attempts, validations and troubles."""
 
+import textwrap
 from collections.abc import Iterable, Sequence
 
 from rich.console import Group, RenderableType
@@ -7,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.report.happenings import of_event
-from orchestrator.report.history import AttemptHistory
+from orchestrator.report.history import OUTCOMES, AttemptHistory
 from orchestrator.report.records import Event
 from orchestrator.report.render import append_row, render
 from orchestrator.report.summary import Measured, RunSummary
@@ -28,6 +29,8 @@ MOST_EVENTS = 10
 def render_details(summary: RunSummary, *, now: float, width: int) -> Group:
     """Returns the summary of a run and its latest attempts, validations and troubles.
 
+    Print it without cropping, so that paths can be copied whole.
+
     Args:
         now: Unix time in seconds.
     """
@@ -36,16 +39,17 @@ def render_details(summary: RunSummary, *, now: float, width: int) -> Group:
     for label, line in _times(summary, now):
         append_row(head, label, [line])
     head.rstrip()
+    head.no_wrap, head.overflow = True, "ignore"
     parts: list[RenderableType] = [head]
-    if summary.attempts:
-        parts += _section("attempts", len(summary.attempts), MOST_ATTEMPTS)
-        parts.append(_attempts(summary.attempts[-MOST_ATTEMPTS:]))
-    if summary.validations:
-        parts += _section("validations", len(summary.validations), MOST_VALIDATIONS)
-        parts.append(_validations(summary, summary.validations[-MOST_VALIDATIONS:]))
-    if summary.events:
-        parts += _section("troubles", len(summary.events), MOST_EVENTS)
-        parts.append(_events(summary, summary.events[-MOST_EVENTS:]))
+    if attempts := summary.attempts:
+        parts.append(_heading("attempts", len(attempts), MOST_ATTEMPTS))
+        parts.append(_attempts(attempts[-MOST_ATTEMPTS:], width=width))
+    if validations := summary.validations:
+        parts.append(_heading("validations", len(validations), MOST_VALIDATIONS))
+        parts.append(_validations(summary, validations[-MOST_VALIDATIONS:]))
+    if events := _unsaid(summary):
+        parts.append(_heading("troubles", len(events), MOST_EVENTS))
+        parts.append(_events(summary, events[-MOST_EVENTS:]))
     return Group(*parts)
 
 
@@ -59,49 +63,44 @@ def _times(summary: RunSummary, now: float) -> Iterable[tuple[str, str]]:
         yield label, f"{format_moment(summary.last_at)}  ({format_age(now - summary.last_at)})"
 
 
-def _section(title: str, count: int, most: int) -> list[RenderableType]:
-    heading = Text(f"\n{title}", style="bold")
+def _heading(title: str, count: int, most: int) -> Text:
+    heading = Text("\n").append(title, style="bold")
     if count > most:
-        heading.append(f"  the latest {most} of {count}", style="not bold dim")
-    return [heading, Text()]
+        heading.append(f"  the latest {most} of {count}", style="dim")
+    return heading
 
 
-def _grid(*headings: str) -> Table:
-    """A table without lines; the columns of numbers are those with a heading that ends in a dot."""
-    table = Table(box=None, header_style="dim", padding=(0, 0, 0, 2), show_edge=True)
-    for heading in headings:
-        number = heading.endswith(".")
-        table.add_column(
-            heading.rstrip("."),
-            justify="right" if number else "left",
-            overflow="fold",
-            no_wrap=number,
-        )
-    return table
+def _attempts(attempts: Sequence[AttemptHistory], *, width: int) -> Text:
+    """A line for each, and below it why it ended: in a column of its own that would be cramped."""
+    number_width = len(f"{attempts[-1].number}")
+    begun = [f"from {attempt.checkpoint or 'the beginning'}" for attempt in attempts]
+    begun_width = max(map(len, begun))
+    text = Text(no_wrap=True, overflow="ignore")
+    for attempt, origin in zip(attempts, begun, strict=True):
+        workers = f"{attempt.workers} worker" + "s" * (attempt.workers != 1)
+        text.append(f"  {attempt.number:>{number_width}}  ", style="dim")
+        text.append(f"{origin:<{begun_width}}  {format_moment(attempt.started_at)}  {workers}  ")
+        text.append(attempt.outcome, style=style_of(attempt.outcome))
+        text.append(f" after {format_duration(attempt.seconds)}\n")
+        for line in textwrap.wrap(one_line(attempt.reason or ""), width - number_width - 4):
+            text.append(f"{'':<{number_width + 4}}{line}\n")
+    text.rstrip()
+    return text
 
 
-def _attempts(attempts: Sequence[AttemptHistory]) -> Table:
-    table = _grid("no.", "began with", "workers.", "started", "took.", "ended")
-    for attempt in attempts:
-        ended = Text(attempt.outcome, style=style_of(attempt.outcome))
-        if attempt.reason is not None:
-            ended.append(f": {one_line(attempt.reason)}", style="default not bold")
-        table.add_row(
-            f"{attempt.number}",
-            attempt.checkpoint or "nothing",
-            f"{attempt.workers}",
-            format_moment(attempt.started_at),
-            format_duration(attempt.seconds),
-            ended,
-        )
-    return table
+def _unsaid(summary: RunSummary) -> list[Event]:
+    """The events that no attempt's line tells already."""
+    return [e for e in summary.events if e.attempt is None or e.event not in OUTCOMES]
 
 
 def _validations(summary: RunSummary, validations: Sequence[Measured]) -> Table:
     # The loss first, as everywhere; of a task that changed its metrics, those of all of them.
     names = sorted({name for measured in validations for name in measured.metrics})
     names.sort(key=lambda name: name != "loss")
-    table = _grid("step.", "epoch.", *(f"{name}." for name in names), "")
+    table = _grid()
+    for name in ("step", "epoch", *names):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column()
     for measured in validations:
         best = summary.best is not None and measured.step == summary.best.step
         table.add_row(
@@ -117,7 +116,10 @@ def _validations(summary: RunSummary, validations: Sequence[Measured]) -> Table:
 
 
 def _events(summary: RunSummary, events: Sequence[Event]) -> Table:
-    table = _grid("when", "what", "")
+    table = _grid()
+    for heading in ("when", "what"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column(overflow="fold")
     for event in events:
         happening = of_event(event, total_steps=summary.total_steps)
         details = happening.details
@@ -125,3 +127,7 @@ def _events(summary: RunSummary, events: Sequence[Event]) -> Table:
             details = f"step {event.step:,}  {details}".rstrip()
         table.add_row(format_moment(event.time), happening.word, details)
     return table
+
+
+def _grid() -> Table:
+    return Table(box=None, header_style="dim", padding=(0, 0, 0, 2))

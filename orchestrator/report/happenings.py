@@ -67,8 +67,10 @@ def of_event(event: Event, *, total_steps: int) -> Happening:
         case "checkpoint-set-aside":
             word = "set aside"
             details = f"{fields.get('name')}: {one_line(str(fields.get('reason')))}"
-        case "finished":
-            word, details = "finished", ""
+        case "failed":
+            word, details = "failed", one_line(str(fields.get("reason")))
+        case "finished" | "interrupted" | "stopped":
+            word, details = event.event, ""
         case _:
             word = event.event
             shown = (f"{name} {value}" for name, value in fields.items() if name != "step")

@@ -1,19 +1,20 @@
 """What became of each attempt of a run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.checkpoint.attempts import Attempt
 from orchestrator.report.records import Event, Record
 from orchestrator.report.status import RunStatus, StatusWord
 
-_OUTCOMES: dict[str, StatusWord] = {
+OUTCOMES: Mapping[str, StatusWord] = {
     "attempt-failed": "failed",
     "failed": "failed",
     "stopped": "interrupted",
     "interrupted": "interrupted",
     "finished": "finished",
 }
+"""The events that end an attempt, and how."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,11 +69,11 @@ def _history(
     attempt: Attempt, events: Sequence[Event], *, last: float, running: bool
 ) -> AttemptHistory:
     # Of "attempt-failed" and the "failed" of the whole run, the first is about the attempt.
-    end = next((event for event in events if event.event in _OUTCOMES), None)
+    end = next((event for event in events if event.event in OUTCOMES), None)
     outcome: StatusWord = "running" if running else "died"
     reason = None
     if end is not None:
-        outcome = _OUTCOMES[end.event]
+        outcome = OUTCOMES[end.event]
         reason = str(end.fields["reason"]) if "reason" in end.fields else None
     return AttemptHistory(
         number=attempt.number,

@@ -49,12 +49,13 @@ class RunDirectory:
 
     def next_log(self) -> Path:
         """A new file for everything that Ray and the workers print under one driver."""
-        newest = self.newest_log()
-        return self.logs / f"driver-{_log_number(newest) + 1 if newest else 1:03d}.log"
+        newest = max(map(_log_number, self._logs()), default=0)
+        return self.logs / f"driver-{newest + 1:03d}.log"
 
     def newest_log(self) -> Path | None:
-        """The newest such file."""
-        return max(self.logs.glob("driver-*.log"), key=_log_number, default=None)
+        """The newest such file with something in it, as the others are not kept."""
+        written = (path for path in self._logs() if path.stat().st_size > 0)
+        return max(written, key=_log_number, default=None)
 
     @property
     def plan(self) -> Path:
@@ -68,6 +69,9 @@ class RunDirectory:
     def is_run(self) -> bool:
         """Whether something has been, or was about to be, trained here."""
         return self.job.exists() or any((self.path / "attempts").glob("*.json"))
+
+    def _logs(self) -> list[Path]:
+        return list(self.logs.glob("driver-*.log"))
 
 
 def open_run(plan: "JobPlan") -> RunDirectory:

@@ -74,9 +74,10 @@ def test_each_driver_gets_a_log_of_its_own(tmp_path: Path) -> None:
     (directory.logs / "driver-001.log").unlink()
     assert directory.next_log().name == "driver-003.log"
     for number in (999, 1000):
-        (directory.logs / f"driver-{number}.log").touch()
+        (directory.logs / f"driver-{number}.log").write_text("printed")
+    (directory.logs / "driver-1001.log").touch()
     assert directory.newest_log() == directory.logs / "driver-1000.log"
-    assert directory.next_log().name == "driver-1001.log"
+    assert directory.next_log().name == "driver-1002.log"
 
 
 def test_replacing_a_file_leaves_nothing_beside_it(tmp_path: Path) -> None:
