@@ -24,6 +24,8 @@ from orchestrator.units import format_duration
 MOST_ATTEMPTS = 8
 MOST_VALIDATIONS = 8
 MOST_EVENTS = 10
+_NUMBER_WIDTH = len("1.25e-05")
+_PLACE_WIDTH = len("  1,000,000  1.234e+05  ...  ")
 
 
 def render_details(summary: RunSummary, *, now: float, width: int) -> Group:
@@ -46,7 +48,7 @@ def render_details(summary: RunSummary, *, now: float, width: int) -> Group:
         parts.append(_attempts(attempts[-MOST_ATTEMPTS:], width=width))
     if validations := summary.validations:
         parts.append(_heading("validations", len(validations), MOST_VALIDATIONS))
-        parts.append(_validations(summary, validations[-MOST_VALIDATIONS:]))
+        parts.append(_validations(summary, validations[-MOST_VALIDATIONS:], width=width))
     if events := _unsaid(summary):
         parts.append(_heading("troubles", len(events), MOST_EVENTS))
         parts.append(_events(summary, events[-MOST_EVENTS:]))
@@ -93,26 +95,37 @@ def _unsaid(summary: RunSummary) -> list[Event]:
     return [e for e in summary.events if e.attempt is None or e.event not in OUTCOMES]
 
 
-def _validations(summary: RunSummary, validations: Sequence[Measured]) -> Table:
+def _validations(summary: RunSummary, validations: Sequence[Measured], *, width: int) -> Table:
     # The loss first, as everywhere; of a task that changed its metrics, those of all of them.
     names = sorted({name for measured in validations for name in measured.metrics})
-    names.sort(key=lambda name: name != "loss")
+    names.sort(key=lambda name: (name != "loss", name != summary.best_metric))
+    mark = f"best {summary.best_metric}"
+    shown = _fitting(names, width - _PLACE_WIDTH - len(mark))
     table = _grid()
-    for name in ("step", "epoch", *names):
+    for name in ("step", "epoch", *shown, *(["..."] if len(shown) < len(names) else [])):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column()
+    table.add_column(no_wrap=True)
     for measured in validations:
         best = summary.best is not None and measured.step == summary.best.step
+        values = [measured.metrics.get(name) for name in shown]
         table.add_row(
             f"{measured.step:,}",
             f"{measured.step / summary.steps_per_epoch:.4g}",
-            *(
-                format_number(measured.metrics[name]) if name in measured.metrics else ""
-                for name in names
-            ),
-            Text(f"best {summary.best_metric}" if best else "", style="green"),
+            *("" if value is None else format_number(value) for value in values),
+            *([""] if len(shown) < len(names) else []),
+            Text(mark if best else "", style="green"),
         )
     return table
+
+
+def _fitting(names: Sequence[str], width: int) -> list[str]:
+    """The first of the names whose columns fit; the JSON has them all."""
+    shown: list[str] = []
+    for name in names:
+        width -= max(len(name), _NUMBER_WIDTH) + 2
+        if width >= 0:
+            shown.append(name)
+    return shown
 
 
 def _events(summary: RunSummary, events: Sequence[Event]) -> Table:

@@ -137,6 +137,8 @@ def _read_length(directory: RunDirectory) -> _Length:
     try:
         plan = json.loads(path.read_bytes())
         total, per_epoch = int(plan["total_steps"]), int(plan["steps_per_epoch"])
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} is missing") from error
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is damaged, it is not the plan of a run") from error
     if total < 1 or per_epoch < 1:
