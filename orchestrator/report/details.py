@@ -83,7 +83,8 @@ def _attempts(attempts: Sequence[AttemptHistory], *, width: int) -> Text:
         text.append(f"  {attempt.number:>{number_width}}  ", style="dim")
         text.append(f"{origin:<{begun_width}}  {format_moment(attempt.started_at)}  {workers}  ")
         text.append(attempt.outcome, style=style_of(attempt.outcome))
-        text.append(f" after {format_duration(attempt.seconds)}\n")
+        preposition = "for" if attempt.outcome == "running" else "after"
+        text.append(f" {preposition} {format_duration(attempt.seconds)}\n")
         for line in textwrap.wrap(one_line(attempt.reason or ""), width - number_width - 4):
             text.append(f"{'':<{number_width + 4}}{line}\n")
     text.rstrip()

@@ -73,6 +73,7 @@ def _history(
     outcome: StatusWord = "running" if running else "died"
     reason = None
     if end is not None:
+        last = end.time
         outcome = OUTCOMES[end.event]
         reason = str(end.fields["reason"]) if "reason" in end.fields else None
     return AttemptHistory(

@@ -5,6 +5,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 from pydantic import JsonValue
 from ray.exceptions import RayError
@@ -80,13 +81,7 @@ def execute(
             if not done:
                 with display, follower:
                     display.phase("starting Ray")
-                    session = ray_session(
-                        plan.spec.runtime,
-                        plan.resources.capacity,
-                        run_dir=directory.path,
-                        log_to_driver=log_to_driver,
-                    )
-                    with session:
+                    with _session(plan, directory, log_to_driver=log_to_driver):
                         driver.train()
             driver.finish()
     return summarise_run(directory)
@@ -104,6 +99,17 @@ def _display(plan: JobPlan, console: Console) -> ProgressDisplay:
         total_steps=plan.total_steps,
         steps_per_epoch=per_epoch,
         epochs=math.ceil(plan.total_steps / per_epoch),
+    )
+
+
+def _session(
+    plan: JobPlan, directory: RunDirectory, *, log_to_driver: bool
+) -> AbstractContextManager[None]:
+    return ray_session(
+        plan.spec.runtime,
+        plan.resources.capacity,
+        run_dir=directory.path,
+        log_to_driver=log_to_driver,
     )
 
 
