@@ -3,13 +3,13 @@
 import argparse
 
 from orchestrator.cli.output import say
+from orchestrator.cli.planned import plan_from
 from orchestrator.cli.screen import captured_output
-from orchestrator.cli.spec_arguments import add_spec_arguments, load_spec
+from orchestrator.cli.spec_arguments import add_spec_arguments
 from orchestrator.report.render import render
 from orchestrator.run.aside import set_aside
 from orchestrator.run.directory import open_run
 from orchestrator.run.driver import execute
-from orchestrator.run.planning import plan_job
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         OrchestratorError: why it failed; the same command resumes it.
     """
-    made = plan_job(load_spec(args))
+    made = plan_from(args)
     if args.fresh:
         # Before the log is opened, which would go on into the run of before.
         set_aside(made.run_dir, say=say)

@@ -84,18 +84,23 @@ def build_plan(
         streams["validation"].stages if "validation" in streams else (),
         capacity,
     )
-    if problems := find_problems(spec, streams["train"], resources):
-        raise PlanError("\n".join(problems), hint=mend_of(resources))
+    train_stream, kept = streams["train"], streams.get("validation")
+    if problems := find_problems(spec, train_stream, kept, resources):
+        lines = "".join(f"\n  {problem}" for problem in problems)
+        raise PlanError(
+            problems[0] if len(problems) == 1 else f"{len(problems)} problems in the plan:{lines}",
+            hint=mend_of(resources),
+        )
     return JobPlan(
         spec=spec,
         run_dir=Path(spec.runtime.working_dir) / spec.checkpoint.storage / spec.name,
-        train=streams["train"],
-        validation=streams.get("validation"),
+        train=train_stream,
+        validation=kept,
         total_steps=total,
         validate_every=_in_steps(spec.training.validate_every, geometry),
         resources=resources,
-        fingerprint=order_fingerprint(spec, streams["train"], transform_hashes),
-        warnings=tuple(find_warnings(spec, streams["train"], capacity)),
+        fingerprint=order_fingerprint(spec, train_stream, transform_hashes),
+        warnings=tuple(find_warnings(spec, train_stream, kept, resources)),
     )
 
 

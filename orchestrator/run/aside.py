@@ -5,7 +5,7 @@ from pathlib import Path
 
 from orchestrator.run.directory import RunDirectory
 from orchestrator.run.lease import hold_lease
-from orchestrator.run.session import reap_leftovers
+from orchestrator.run.reap import reap_leftovers
 
 
 def set_aside(run_dir: Path, *, say: Callable[[str], None]) -> Path | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from orchestrator.plan.job import JobPlan
 from orchestrator.plan.render import render_json
+from orchestrator.run.changes import DATA_FILE, data_record
 from orchestrator.run.directory import RunDirectory, replace_file
 from orchestrator.spec.load import dump_job
 from orchestrator.train.saving import versions
@@ -22,6 +23,7 @@ def describe_run(plan: JobPlan, directory: RunDirectory) -> None:
     """
     environment = json.dumps(_environment(plan), indent=1, sort_keys=True)
     replace_file(directory.path / "environment.json", environment)
+    replace_file(directory.path / DATA_FILE, data_record(plan))
     replace_file(directory.plan, json.dumps(render_json(plan), indent=1))
     # Last: with it, the directory is that of a run.
     replace_file(directory.job, dump_job(plan.spec))

@@ -54,8 +54,7 @@ class RunDirectory:
 
     def newest_log(self) -> Path | None:
         """The newest such file with something in it, as the others are not kept."""
-        written = (path for path in self._logs() if path.stat().st_size > 0)
-        return max(written, key=_log_number, default=None)
+        return max(filter(_has_content, self._logs()), key=_log_number, default=None)
 
     @property
     def plan(self) -> Path:
@@ -93,6 +92,13 @@ def replace_file(path: Path, text: str) -> None:
         staged.chmod(0o600)
         staged.replace(path)
         sync(path.parent)
+
+
+def _has_content(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 def _log_number(path: Path) -> int:

@@ -15,9 +15,8 @@ from rich.text import Text
 
 from orchestrator.checkpoint.attempts import Attempt
 from orchestrator.checkpoint.manifest import CheckpointInfo
-from orchestrator.errors import JobFailedError, PlanError
+from orchestrator.errors import JobFailedError
 from orchestrator.jsonl import JsonLinesWriter, read_json_lines
-from orchestrator.plan.fingerprint import differences
 from orchestrator.plan.job import JobPlan
 from orchestrator.report.follow import Follower
 from orchestrator.report.progress import ProgressDisplay
@@ -25,6 +24,7 @@ from orchestrator.report.records import parse_events
 from orchestrator.report.status import last_word
 from orchestrator.report.summary import RunSummary
 from orchestrator.run.aside import set_aside
+from orchestrator.run.changes import check_unchanged
 from orchestrator.run.describe import describe_run
 from orchestrator.run.directory import RunDirectory, open_run
 from orchestrator.run.ending import ending_recorded
@@ -218,13 +218,7 @@ class Driver:
             self._tell("checkpoint-set-aside", None, name=damaged.name, reason=damaged.reason)
         if newest is None:
             return None
-        if changed := differences(newest.manifest.parts, self._plan.fingerprint.parts):
-            raise PlanError(
-                f"the run {self._plan.spec.name!r} cannot go on, because its order of rows has"
-                f" changed: {'; '.join(changed)}",
-                hint="--name gives the changed job a run of its own; --fresh starts over under the"
-                " same name, and keeps the run of before under another one",
-            )
+        check_unchanged(newest.manifest.parts, self._plan)
         return newest
 
     def _tell(self, event: str, attempt: int | None, **fields: JsonValue) -> None:

@@ -14,8 +14,8 @@ from orchestrator.checkpoint.attempts import Attempt
 from orchestrator.data.pipeline import build_stream
 from orchestrator.data.split import ExactDataConfig
 from orchestrator.plan.job import JobPlan
+from orchestrator.run.cluster import collective_backend
 from orchestrator.run.directory import RunDirectory
-from orchestrator.run.session import collective_backend
 from orchestrator.train.config import WorkerConfig
 from orchestrator.train.worker import train_worker
 

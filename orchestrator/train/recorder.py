@@ -80,6 +80,17 @@ class Recorder:
             }
         )
 
+    def stopped(self, *, step: int) -> None:
+        """Training ended after this step because it was asked to."""
+        self._events.write(
+            {
+                "time": self._clock(),
+                "event": "stopped",
+                "attempt": self._attempt,
+                "step": step,
+            }
+        )
+
     def close(self) -> None:
         """Closes both files."""
         self._metrics.close()

@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from orchestrator.jsonl import read_json_lines
-from orchestrator.run.session import SESSION_FILE
+from orchestrator.run.reap import SESSION_FILE
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 150.0
@@ -93,9 +93,11 @@ class Run:
         stored = torch.load(newest / "state.pt", weights_only=True)
         digest = hashlib.sha256()
         moments = [
-            value for state in stored["optimizer"]["state"].values() for value in state.values()
+            value
+            for state in stored["parts"]["optimizer"]["state"].values()
+            for value in state.values()
         ]
-        for value in [*stored["model"].values(), *moments]:
+        for value in [*stored["parts"]["model"].values(), *moments]:
             digest.update(torch.as_tensor(value).numpy().tobytes())
         return digest.hexdigest()
 

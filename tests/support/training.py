@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from orchestrator.spec.job import JobSpec
 from orchestrator.spec.training import AdamW, Constant, Sgd
 from orchestrator.train.optimizer import ScheduledOptimizer
 from orchestrator.train.state import TrainState
-from orchestrator.train.stepper import Stepper, world
+from orchestrator.train.stepper import Stepper, seed_everything, world
 from orchestrator.train.strategy import DdpStrategy
 from orchestrator.train.task import TrainTask
 
@@ -106,10 +106,16 @@ def make_state(
     torch.manual_seed(SEED)
     strategy = DdpStrategy(task.build_model(), CPU)
     optimizer = task.build_optimizer(strategy.model, spec or Sgd(lr=0.05, momentum=0.9))
-    return TrainState(
-        strategy=strategy,
-        optimizer=ScheduledOptimizer(optimizer, Constant(), total_steps=total_steps),
-    )
+    scheduled = ScheduledOptimizer(optimizer, Constant(), total_steps=total_steps)
+    return TrainState(device=CPU, parts={"model": strategy, "optimizer": scheduled})
+
+
+def strategy_of(state: TrainState) -> DdpStrategy:
+    return cast("DdpStrategy", state.parts["model"])
+
+
+def optimizer_of(state: TrainState) -> ScheduledOptimizer:
+    return cast("ScheduledOptimizer", state.parts["optimizer"])
 
 
 def make_stepper(
@@ -121,10 +127,9 @@ def make_stepper(
 ) -> Stepper:
     return Stepper(
         task,
-        state.strategy,
-        state.optimizer,
+        strategy_of(state),
+        optimizer_of(state),
         device=CPU,
-        seed=SEED,
         micro_batch_size=micro_batch_size,
         clip_norm=clip_norm,
     )
@@ -135,7 +140,8 @@ def train_steps(stepper: Stepper, state: TrainState, cuts: StreamGeometry, *, un
     rank, workers = world()
     while state.step < until:
         batch = share(cuts, state.step, rank=rank, workers=workers)
-        state.interval = stepper.step(batch, state.step)
+        seed_everything(SEED, state.step, batch.lane)
+        state.interval = stepper.step(batch, state.step).totals.over_ranks()
         state.step += 1
         state.rows += batch.global_rows
 

@@ -94,7 +94,7 @@ def test_a_changed_order_is_refused_with_both_ways_out_and_leaves_the_run_as_it_
     tmp_path: Path, directory: RunDirectory
 ) -> None:
     before = directory.events.read_bytes()
-    with pytest.raises(PlanError, match="its order of rows has changed") as caught:
+    with pytest.raises(PlanError, match="what decides its rows has changed") as caught:
         carry_out(make_plan(tmp_path, rows=50), directory)
     assert "--name" in str(caught.value.hint)
     assert "--fresh" in str(caught.value.hint)
