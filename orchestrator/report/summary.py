@@ -153,9 +153,12 @@ def links_of(attempts: Sequence[Attempt]) -> list[AttemptLink]:
 
 
 def steps_done(effective: Sequence[Record], attempts: Sequence[Attempt]) -> int:
-    """Returns how many steps are done: as reported, or as the newest attempt began with."""
+    """Returns how many steps are done: as reported, or as the newest attempt began with.
+
+    A checkpoint may be of a step that was never reported.
+    """
     begun = attempts[-1].step if attempts else 0
-    return max((record.step for record in effective), default=begun)
+    return max([begun, *(record.step for record in effective)])
 
 
 def last_heard(
