@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from orchestrator.data.random import RowRandom
     from orchestrator.data.transforms import Transform
     from orchestrator.errors import OrchestratorError
-    from orchestrator.run.driver import run_job
+    from orchestrator.run.execute import run_job
     from orchestrator.run.planning import plan_job
     from orchestrator.spec.job import JobSpec
     from orchestrator.spec.load import load_job
@@ -44,7 +44,7 @@ _HOMES = {
     "Transform": "orchestrator.data.transforms",
     "load_job": "orchestrator.spec.load",
     "plan_job": "orchestrator.run.planning",
-    "run_job": "orchestrator.run.driver",
+    "run_job": "orchestrator.run.execute",
 }
 
 

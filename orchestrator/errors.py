@@ -39,6 +39,12 @@ class PlanError(OrchestratorError):
     exit_code = 2
 
 
+class UnknownRunError(OrchestratorError):
+    """There is no run of the name, or in the directory, that was given."""
+
+    exit_code = 2
+
+
 class ClusterError(OrchestratorError):
     """The Ray cluster cannot be started or reached, or lacks what the plan needs."""
 

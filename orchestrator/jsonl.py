@@ -42,17 +42,25 @@ class JsonLinesTail:
         return objects
 
 
-def read_json_lines(path: Path) -> list[JsonObject]:
+def read_json_lines(path: Path, *, last_bytes: int | None = None) -> list[JsonObject]:
     """Returns every object in a file, none where it does not exist; torn lines are left out.
 
     Unlike `JsonLinesTail` this takes a last line without its end if it is a whole object, which
     no beginning of an object is.
+
+    Args:
+        last_bytes: how much of the end of a long file to read; by default all of it.
     """
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            start = 0 if last_bytes is None else max(0, size - last_bytes)
+            file.seek(start)
+            content = file.read()
     except FileNotFoundError:
         return []
-    return _parse(content)[0]
+    # A beginning in the middle of a line could read as an object of its own ("{}}").
+    return _parse(content[content.find(b"\n") + 1 :] if start else content)[0]
 
 
 class JsonLinesWriter:

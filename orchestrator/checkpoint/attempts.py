@@ -86,16 +86,27 @@ class AttemptLog:
         """A check that raises CheckpointError once attempt `number` has been succeeded.
 
         Workers go on for seconds after their driver was killed; without it, they could commit a
-        checkpoint in the middle of their successors' work.
+        checkpoint in the middle of their successors' work. The same goes where the run was set
+        aside meanwhile, and another one begun in its place, whose attempts count from 1 again.
         """
+        begun = self._content(number)
 
         def check() -> None:
             if (newest := self.newest()) > number:
                 raise CheckpointError(
                     f"attempt {number} has been succeeded by attempt {newest} and may not commit"
                 )
+            if self._content(number) != begun:
+                raise CheckpointError(
+                    f"attempt {number} belongs to a run that was set aside, and may not commit"
+                )
 
         return check
+
+    def _content(self, number: int) -> bytes | None:
+        path = self._directory / f"{number}.json"
+        with storage_errors("read", path):
+            return path.read_bytes() if path.exists() else None
 
     def _read(self, number: int) -> Attempt:
         path = self._directory / f"{number}.json"

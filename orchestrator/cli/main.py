@@ -16,6 +16,8 @@ from orchestrator.errors import OrchestratorError
 # what keeps `--help` and `validate` free of ray and torch.
 VERBS = {
     "run": ("orchestrator.cli.run", "train a job, or resume it"),
+    "runs": ("orchestrator.cli.runs", "list runs, and how each stands"),
+    "show": ("orchestrator.cli.show", "show one run, also while it is being trained"),
     "plan": ("orchestrator.cli.plan", "show what a job would do, without starting anything"),
     "validate": ("orchestrator.cli.validate", "check a job spec and the code it names"),
     "schema": ("orchestrator.cli.schema", "print the JSON Schema of job specs"),

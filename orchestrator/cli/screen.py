@@ -8,6 +8,15 @@ from pathlib import Path
 
 from rich.console import Console
 
+PIPE_WIDTH = 200
+"""Columns where the reader is no terminal: what is read by programs is not broken to a width."""
+
+
+def wide_console() -> Console:
+    """Standard output, as wide as the terminal; wider than any where it is none."""
+    console = Console()
+    return console if console.is_terminal else Console(width=PIPE_WIDTH)
+
 
 @contextmanager
 def captured_output(log: Path) -> Iterator[Console]:

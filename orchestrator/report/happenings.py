@@ -13,6 +13,8 @@ _STYLES = {
     "validation": "cyan",
     "checkpoint": "green",
     "set aside": "yellow",
+    "starved": "yellow",
+    "waiting": "yellow",
     "failed": "bold red",
     "finished": "bold green",
 }
@@ -71,8 +73,16 @@ def of_event(event: Event, *, total_steps: int) -> Happening:
             word, details = "fitting", str(fields.get("use"))
         case "fitted":
             word, details = "fitted", _fitted(event)
-        case "finished":
-            word, details = "finished", ""
+        case "starved":
+            word, details = "starved", one_line(str(fields.get("cause")))
+        case "waiting-for-data":
+            word, details = "waiting", _waiting(event)
+        case "data-arrived":
+            word, details = "data", "has arrived"
+        case "failed":
+            word, details = "failed", one_line(str(fields.get("reason")))
+        case "finished" | "interrupted" | "stopped":
+            word, details = event.event, ""
         case _:
             word = event.event
             shown = (f"{name} {value}" for name, value in fields.items() if name != "step")
@@ -111,6 +121,12 @@ def _fitted(event: Event) -> str:
     if isinstance(rows, int) and isinstance(seconds, int | float):
         parts.append(f"to {format_count(rows)} rows in {format_duration(seconds)}")
     return "  ".join(parts)
+
+
+def _waiting(event: Event) -> str:
+    seconds = event.fields.get("seconds")
+    waited = f" for {format_duration(seconds)}" if isinstance(seconds, int | float) else ""
+    return f"no data{waited}: {one_line(str(event.fields.get('cause')))}"
 
 
 def _happening(step: int | None, total_steps: int, word: str, details: str) -> Happening:

@@ -131,6 +131,10 @@ class ProgressDisplay:
             self._begin_attempt(event.attempt)
             self._view = replace(self._view, step=event.step or 0, record=None, eta_s=None)
             self._set_phase(f"starting {counted_workers(event)}")
+        elif event.event == "training-started":
+            # Until the first report there is nothing else to show.
+            self._set_phase("training")
+            return
         elif event.event == "attempt-failed":
             self._set_phase(_STARTING_AGAIN)
         elif event.event == "fitting":

@@ -1,16 +1,16 @@
 """The summary of a run as text for people."""
 
+import textwrap
 from collections.abc import Iterable, Sequence
 
 from rich.text import Text
 
 from orchestrator.report.summary import Measured, RunSummary
-from orchestrator.report.text import format_metrics, format_rate, format_share
+from orchestrator.report.text import format_metrics, format_rate, format_share, style_of
 from orchestrator.units import format_bytes, format_duration
 
-_LABEL_WIDTH = 13
+LABEL_WIDTH = 13
 _MOST_CHECKPOINTS = 6
-_GOOD_STATUSES = frozenset({"finished", "already finished"})
 
 
 def render(summary: RunSummary, *, width: int = 80) -> Text:
@@ -20,24 +20,42 @@ def render(summary: RunSummary, *, width: int = 80) -> Text:
     """
     text = Text()
     text.append(summary.name, style="bold")
-    style = "bold green" if summary.status in _GOOD_STATUSES else "bold yellow"
-    text.append(f"  {summary.status}\n\n", style=style)
-    for label, lines in _rows(summary, width=width - _LABEL_WIDTH - 2):
-        for number, line in enumerate(lines):
-            text.append(f"  {label if number == 0 else '':<{_LABEL_WIDTH}}", style="dim")
-            text.append(f"{line}\n")
+    text.append(f"  {summary.status.word}\n\n", style=style_of(summary.status.word))
+    for label, lines in _rows(summary, width=width - LABEL_WIDTH - 2):
+        append_row(text, label, lines)
     text.rstrip()
     return text
 
 
+def append_row(text: Text, label: str, lines: Sequence[str]) -> None:
+    """Adds lines to a text, the first one behind a label."""
+    for number, line in enumerate(lines):
+        text.append(f"  {label if number == 0 else '':<{LABEL_WIDTH}}", style="dim")
+        text.append(f"{line}\n")
+
+
+def flow(items: Iterable[str], width: int) -> list[str]:
+    """Returns the items on as few lines as hold them without breaking one."""
+    lines: list[str] = []
+    for item in items:
+        if lines and len(lines[-1]) + 2 + len(item) <= width:
+            lines[-1] += f"  {item}"
+        else:
+            lines.append(item)
+    return lines
+
+
 def _rows(summary: RunSummary, *, width: int) -> Iterable[tuple[str, Sequence[str]]]:
-    yield "trained", _flow(_trained(summary), width)
+    if summary.status.reason is not None:
+        label = "running" if summary.status.word == "running" else "why"
+        yield label, _folded(summary.status.reason, width)
+    yield "trained", flow(_trained(summary), width)
     if summary.last is not None:
-        yield "validation", _flow(_validation(summary.last), width)
+        yield "validation", flow(_validation(summary.last), width)
     if summary.best is not None and summary.best != summary.last:
         best = _validation(summary.best, note=f", best {summary.best_metric}")
-        yield "best", _flow(best, width)
-    yield "throughput", _flow(_throughput(summary), width)
+        yield "best", flow(best, width)
+    yield "throughput", flow(_throughput(summary), width)
     yield "attempts", [_attempts(summary)]
     yield "checkpoints", _checkpoints(summary)
     yield "run", [_sized(str(summary.run_dir), sum(summary.sizes.values()))]
@@ -46,7 +64,17 @@ def _rows(summary: RunSummary, *, width: int) -> Iterable[tuple[str, Sequence[st
 
 
 def _trained(summary: RunSummary) -> list[str]:
-    return [f"{summary.steps:,} steps", f"{summary.epochs:.4g} epochs", f"{summary.rows:,} rows"]
+    if summary.steps == summary.total_steps:
+        return [
+            f"{summary.steps:,} steps",
+            f"{summary.epochs:.4g} epochs",
+            f"{summary.rows:,} rows",
+        ]
+    return [
+        f"{summary.steps:,} of {summary.total_steps:,} steps",
+        f"{summary.epochs:.4g} of {summary.total_epochs:.4g} epochs",
+        f"{summary.rows:,} rows",
+    ]
 
 
 def _validation(measured: Measured, *, note: str = "") -> list[str]:
@@ -66,9 +94,8 @@ def _throughput(summary: RunSummary) -> list[str]:
 
 
 def _attempts(summary: RunSummary) -> str:
-    if summary.restarts == 0:
-        return f"{summary.attempts}"
-    return f"{summary.attempts} ({summary.restarts} after a failure)"
+    count = len(summary.attempts)
+    return f"{count} ({summary.restarts} after a failure)" if summary.restarts else f"{count}"
 
 
 def _checkpoints(summary: RunSummary) -> list[str]:
@@ -81,16 +108,11 @@ def _checkpoints(summary: RunSummary) -> list[str]:
     return [*lines, f"and {hidden} more"] if hidden else lines
 
 
+def _folded(reason: str, width: int) -> list[str]:
+    """A reason of several lines, such as a traceback, line by line."""
+    lines = Text.from_ansi(reason).plain.splitlines()
+    return [part for line in lines for part in textwrap.wrap(line, width) or [""]]
+
+
 def _sized(path: str, size: int) -> str:
     return f"{path}  ({format_bytes(size)})" if size else path
-
-
-def _flow(items: Iterable[str], width: int) -> list[str]:
-    """Returns the items on as few lines as hold them without breaking one."""
-    lines: list[str] = []
-    for item in items:
-        if lines and len(lines[-1]) + 2 + len(item) <= width:
-            lines[-1] += f"  {item}"
-        else:
-            lines.append(item)
-    return lines

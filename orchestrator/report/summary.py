@@ -5,8 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from orchestrator.checkpoint.attempts import Attempt
 from orchestrator.report.effective import AttemptLink, effective_records
+from orchestrator.report.history import AttemptHistory, history
 from orchestrator.report.records import Event, Record, TrainRecord, ValidationRecord
+from orchestrator.report.status import RunStatus
+
+# Events that every run has; what else happens is worth telling afterwards.
+_SMOOTH = frozenset({"attempt-started", "fitting", "fitted", "checkpoint", "finished"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,47 +41,67 @@ class Throughput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
-    """What a run came to.
+    """What a run came to, or has come to so far.
 
     Attributes:
-        status: how it ended, in a word or a few ("finished").
-        epochs: how many epochs the steps make, with its fraction.
+        steps: how many steps of the run are done.
         rows: how many rows the run has trained on, each as often as it was used.
+        validations: those that count, by step.
         best: the best validation by `best_metric`, None where that was never measured.
-        attempts: how many times training was begun.
         restarts: how many failed attempts were followed by another.
         elapsed_s: seconds in which an attempt was under way, lost work included.
+        last_at: when something was last heard of it, Unix time in seconds; None if never.
         checkpoints: the names of those kept, oldest first.
+        events: those that are not part of a run without trouble, oldest first.
         sizes: bytes of each entry of the run directory.
     """
 
     name: str
     run_dir: Path
-    status: str
+    status: RunStatus
     steps: int
-    epochs: float
+    total_steps: int
+    steps_per_epoch: int
     rows: int
-    last: Measured | None
+    validations: tuple[Measured, ...]
     best: Measured | None
     best_metric: str
     throughput: Throughput
     elapsed_s: float
-    attempts: int
+    last_at: float | None
+    attempts: tuple[AttemptHistory, ...]
     restarts: int
     checkpoints: tuple[str, ...]
     best_checkpoint: str | None
+    events: tuple[Event, ...]
     log_file: Path | None
     sizes: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def epochs(self) -> float:
+        """How many epochs the steps make, with its fraction."""
+        return self.steps / self.steps_per_epoch
+
+    @property
+    def total_epochs(self) -> float:
+        """How many epochs all steps make, with its fraction."""
+        return self.total_steps / self.steps_per_epoch
+
+    @property
+    def last(self) -> Measured | None:
+        """The newest validation."""
+        return self.validations[-1] if self.validations else None
 
 
 def summarise(
     records: Sequence[Record],
     events: Sequence[Event],
-    attempts: Sequence[AttemptLink],
+    attempts: Sequence[Attempt],
     *,
     name: str,
     run_dir: Path,
-    status: str,
+    status: RunStatus,
+    total_steps: int,
     steps_per_epoch: int,
     best_metric: str = "loss",
     best_mode: Literal["min", "max"] = "min",
@@ -91,29 +117,56 @@ def summarise(
         checkpoints: the names of those kept, oldest first.
         sizes: bytes of each entry of the run directory.
     """
-    effective = effective_records(records, attempts)
+    effective = effective_records(records, links_of(attempts))
     trained = [record for record in effective if isinstance(record, TrainRecord)]
     validated = [record for record in effective if isinstance(record, ValidationRecord)]
-    steps = max((record.step for record in trained), default=0)
     return RunSummary(
         name=name,
         run_dir=run_dir,
         status=status,
-        steps=steps,
-        epochs=steps / steps_per_epoch,
+        steps=steps_done(effective, attempts),
+        total_steps=total_steps,
+        steps_per_epoch=steps_per_epoch,
         rows=max((record.rows for record in trained), default=0),
-        last=_measured(validated[-1]) if validated else None,
+        validations=tuple(map(_measured, validated)),
         best=_best(validated, best_metric, best_mode),
         best_metric=best_metric,
         throughput=_throughput(trained),
         elapsed_s=_elapsed_s(records, events),
-        attempts=len(attempts),
+        last_at=last_heard(records, events, attempts),
+        attempts=history(attempts, events, records, status),
         restarts=_restarts(events, attempts),
         checkpoints=tuple(checkpoints),
         best_checkpoint=best_checkpoint,
+        events=tuple(event for event in events if event.event not in _SMOOTH),
         log_file=log_file,
         sizes=dict(sizes or {}),
     )
+
+
+def links_of(attempts: Sequence[Attempt]) -> list[AttemptLink]:
+    """Returns where each attempt comes from."""
+    return [
+        AttemptLink(attempt=attempt.number, parent=attempt.parent, start_step=attempt.step)
+        for attempt in attempts
+    ]
+
+
+def steps_done(effective: Sequence[Record], attempts: Sequence[Attempt]) -> int:
+    """Returns how many steps are done: as reported, or as the newest attempt began with.
+
+    A checkpoint may be of a step that was never reported.
+    """
+    begun = attempts[-1].step if attempts else 0
+    return max([begun, *(record.step for record in effective)])
+
+
+def last_heard(
+    records: Sequence[Record], events: Sequence[Event], attempts: Sequence[Attempt]
+) -> float | None:
+    """Returns when something was last heard of a run, None if never."""
+    heard = [item.time for item in [*records, *events]]
+    return max([*heard, *(attempt.started_at for attempt in attempts)], default=None)
 
 
 def _measured(record: ValidationRecord) -> Measured:
@@ -159,7 +212,7 @@ def _elapsed_s(records: Sequence[Record], events: Sequence[Event]) -> float:
     return sum(max(of_attempt) - min(of_attempt) for of_attempt in times.values())
 
 
-def _restarts(events: Sequence[Event], attempts: Sequence[AttemptLink]) -> int:
-    newest = max((link.attempt for link in attempts), default=0)
+def _restarts(events: Sequence[Event], attempts: Sequence[Attempt]) -> int:
+    newest = max((attempt.number for attempt in attempts), default=0)
     failed = {event.attempt for event in events if event.event == "attempt-failed"}
     return sum(1 for attempt in failed if attempt is not None and attempt < newest)

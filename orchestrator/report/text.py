@@ -1,6 +1,7 @@
 """Numbers and foreign text as one reads them in a terminal."""
 
 import textwrap
+import time
 from collections.abc import Mapping
 
 from rich.text import Text
@@ -9,6 +10,9 @@ from orchestrator.units import format_duration
 
 LONGEST_MESSAGE = 240
 """How many characters of a foreign message fit into a line about it."""
+
+STATUS_STYLES = {"running": "bold cyan", "finished": "bold green", "interrupted": "bold yellow"}
+_AGES = ((86400, "d"), (3600, "h"), (60, "m"))
 
 
 def format_number(value: float) -> str:
@@ -40,7 +44,35 @@ def format_whole_seconds(seconds: float) -> str:
     return format_duration(max(1, round(seconds)))
 
 
+def format_age(seconds: float) -> str:
+    """Returns how long ago something was, in one unit: just now, 35s ago, 12m ago, 3d ago."""
+    # Less than nothing where the clock of another machine is ahead of ours.
+    if seconds < 5:
+        return "just now"
+    size, unit = next(((size, unit) for size, unit in _AGES if seconds >= size), (1, "s"))
+    return f"{int(seconds // size)}{unit} ago"
+
+
+def format_moment(time_s: float) -> str:
+    """Returns a moment by the clock on the wall here, from Unix time in seconds."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time_s))
+
+
+def format_progress(done: float, total: float) -> str:
+    """Returns how much of a whole is done, with at most two decimals: 460/460, 1.5/20."""
+    return f"{_short(done)}/{_short(total)}"
+
+
+def style_of(status: str) -> str:
+    """Returns the colour of a run's status."""
+    return STATUS_STYLES.get(status, "bold red")
+
+
 def one_line(message: str) -> str:
     """Returns a foreign message without colours and line ends, and not too long."""
     plain = Text.from_ansi(message).plain
     return textwrap.shorten(plain, LONGEST_MESSAGE, placeholder=" ...")
+
+
+def _short(value: float) -> str:
+    return f"{value:,.2f}".rstrip("0").rstrip(".")

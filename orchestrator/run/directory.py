@@ -1,23 +1,16 @@
 """A run's directory: what lies where, written whole or not at all."""
 
-import json
 import os
-import platform
-import socket
-import subprocess
-import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator.checkpoint.attempts import AttemptLog
 from orchestrator.checkpoint.files import storage_errors, sync, write_synced
 from orchestrator.checkpoint.store import CheckpointStore
-from orchestrator.data.fitted import PREPROCESSING_FILE
-from orchestrator.plan.job import JobPlan
-from orchestrator.run.changes import DATA_FILE, data_record
-from orchestrator.spec.load import dump_job
-from orchestrator.train.saving import versions
+
+if TYPE_CHECKING:
+    from orchestrator.plan.job import JobPlan
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,10 +36,6 @@ class RunDirectory:
         return self.path / "metrics.jsonl"
 
     @property
-    def preprocessing(self) -> Path:
-        return self.path / PREPROCESSING_FILE
-
-    @property
     def model(self) -> Path:
         return self.path / "model"
 
@@ -60,25 +49,31 @@ class RunDirectory:
 
     def next_log(self) -> Path:
         """A new file for everything that Ray and the workers print under one driver."""
-        newest = self.newest_log()
-        return self.logs / f"driver-{_log_number(newest) + 1 if newest else 1:03d}.log"
+        newest = max(map(_log_number, self._logs()), default=0)
+        return self.logs / f"driver-{newest + 1:03d}.log"
 
     def newest_log(self) -> Path | None:
-        """The newest such file."""
-        return max(self.logs.glob("driver-*.log"), key=_log_number, default=None)
+        """The newest such file with something in it, as the others are not kept."""
+        return max(filter(_has_content, self._logs()), key=_log_number, default=None)
 
-    def describe(self, plan: JobPlan) -> None:
-        """Writes down what is about to be trained, and on what, once nothing speaks against it.
+    @property
+    def plan(self) -> Path:
+        return self.path / "plan.json"
 
-        Readable by its owner alone, as the spec may hold what came from the environment.
-        """
-        replace_file(self.path / "job.yaml", dump_job(plan.spec))
-        replace_file(self.path / DATA_FILE, data_record(plan))
-        environment = json.dumps(_environment(plan), indent=1, sort_keys=True)
-        replace_file(self.path / "environment.json", environment)
+    @property
+    def job(self) -> Path:
+        return self.path / "job.yaml"
+
+    @property
+    def is_run(self) -> bool:
+        """Whether something has been, or was about to be, trained here."""
+        return self.job.exists() or any((self.path / "attempts").glob("*.json"))
+
+    def _logs(self) -> list[Path]:
+        return list(self.logs.glob("driver-*.log"))
 
 
-def open_run(plan: JobPlan) -> RunDirectory:
+def open_run(plan: "JobPlan") -> RunDirectory:
     """The directory of the plan's run, made where it is not there yet.
 
     Raises:
@@ -99,29 +94,13 @@ def replace_file(path: Path, text: str) -> None:
         sync(path.parent)
 
 
+def _has_content(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except FileNotFoundError:
+        return False
+
+
 def _log_number(path: Path) -> int:
     number = path.stem.removeprefix("driver-")
     return int(number) if number.isdecimal() else 0
-
-
-def _environment(plan: JobPlan) -> Mapping[str, object]:
-    capacity = plan.resources.capacity
-    return {
-        "versions": versions(),
-        "platform": platform.platform(),
-        "host": socket.gethostname(),
-        "command": sys.argv,
-        "git": _git_revision(Path(plan.spec.runtime.working_dir)),
-        "cluster": {"cpus": capacity.cpus, "gpus": capacity.gpus, "cores": capacity.cores},
-        "order_fingerprint": plan.fingerprint.digest,
-    }
-
-
-def _git_revision(root: Path) -> str | None:
-    """The revision of the user's code, marked where it has changes; None outside git."""
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None if done.returncode == 0 else None

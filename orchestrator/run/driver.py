@@ -1,99 +1,32 @@
 """The driver: carries out a plan, one attempt after another, until it is done or given up."""
 
-import math
 import os
 import socket
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from pydantic import JsonValue
 from ray.exceptions import RayError
 from ray.train import TrainingFailedError
-from rich.console import Console
 
 from orchestrator.checkpoint.attempts import Attempt
 from orchestrator.checkpoint.manifest import CheckpointInfo
 from orchestrator.errors import JobFailedError, OrchestratorError
-from orchestrator.jsonl import JsonLinesWriter
+from orchestrator.jsonl import JsonLinesWriter, read_json_lines
 from orchestrator.plan.job import JobPlan
-from orchestrator.report.follow import Follower
-from orchestrator.report.progress import ProgressDisplay
-from orchestrator.report.summary import RunSummary
+from orchestrator.report.records import parse_events
+from orchestrator.report.status import last_word
 from orchestrator.run.changes import check_unchanged
-from orchestrator.run.directory import RunDirectory, open_run
+from orchestrator.run.directory import RunDirectory
 from orchestrator.run.export import export_model
 from orchestrator.run.failure import Failure, GiveUp, decide, describe_failure
 from orchestrator.run.fit import fit
 from orchestrator.run.interrupt import Interrupts
-from orchestrator.run.lock import run_lock
-from orchestrator.run.planning import plan_job
+from orchestrator.run.lease import Lease
 from orchestrator.run.preprocessing import Preprocessing
-from orchestrator.run.reap import reap, recorded_session
-from orchestrator.run.result import summarise_run
-from orchestrator.run.session import ray_session
 from orchestrator.run.starvation import StarvationWatch, find_shortage
 from orchestrator.run.watch import AttemptWatch
-from orchestrator.spec.job import JobSpec
 from orchestrator.train.stop import StopRequested
-
-
-def run_job(spec: JobSpec, *, console: Console | None = None) -> RunSummary:
-    """Trains a job to its end, resuming it where it has been run before.
-
-    Raises:
-        OrchestratorError: of the kind that says what went wrong; the run can be resumed.
-    """
-    plan = plan_job(spec)
-    return execute(plan, open_run(plan), console=console or Console())
-
-
-def execute(
-    plan: JobPlan, directory: RunDirectory, *, console: Console, log_to_driver: bool = False
-) -> RunSummary:
-    """Carries out a plan; where that has been done before, nothing is left to do.
-
-    Args:
-        console: where the progress is shown.
-        log_to_driver: whether to print what Ray and the workers print, to this process's output.
-    """
-    per_epoch = plan.train.geometry.steps_per_epoch
-    display = ProgressDisplay(
-        console,
-        total_steps=plan.total_steps,
-        steps_per_epoch=per_epoch,
-        epochs=math.ceil(plan.total_steps / per_epoch),
-    )
-    # Made before the driver looks at the checkpoints: what it sets aside then is shown too.
-    follower = Follower(directory.path, display)
-    status = "already finished"
-    with run_lock(directory.path), JsonLinesWriter(directory.events) as events:
-        driver = Driver(plan, directory, events)
-        if driver.steps_done() < plan.total_steps:
-            directory.describe(plan)
-            interrupts = Interrupts(at_once=lambda: _end_at_once(directory.path, console))
-            with interrupts.handled(), display, follower:
-                display.phase("starting Ray")
-                session = ray_session(
-                    plan.spec.runtime,
-                    plan.resources.capacity,
-                    run_dir=directory.path,
-                    log_to_driver=log_to_driver,
-                )
-                with session:
-                    # Again: Ray has taken SIGTERM.
-                    interrupts.install()
-                    driver.train(interrupts, say=display.phase)
-            status = "finished"
-        driver.finish()
-    return summarise_run(plan, directory, status=status)
-
-
-def _end_at_once(run_dir: Path, console: Console) -> None:
-    """Ends the processes of a run that nobody waits for, and gives the terminal its cursor back."""
-    if (session := recorded_session(run_dir)) is not None:
-        reap(session, grace_s=0.0)
-    console.show_cursor()
 
 
 class Driver:
@@ -103,10 +36,13 @@ class Driver:
     often is ours to keep, and survives this process (docs/adr/0001).
     """
 
-    def __init__(self, plan: JobPlan, directory: RunDirectory, events: JsonLinesWriter) -> None:
+    def __init__(
+        self, plan: JobPlan, directory: RunDirectory, events: JsonLinesWriter, lease: Lease
+    ) -> None:
         self._plan = plan
         self._directory = directory
         self._events = events
+        self._lease = lease
         self._preprocessing = Preprocessing(plan, directory, events)
 
     def steps_done(self) -> int:
@@ -134,12 +70,16 @@ class Driver:
                 with interrupts.noted():
                     fit(self._plan, self._directory, attempt, fitted, check=watch.check)
             except (TrainingFailedError, RayError) as error:
+                # Of a run that is another driver's by now, the failures are no news.
+                self._lease.check()
                 failure = describe_failure(error, step=attempt.step)
                 if isinstance(failure.cause, StopRequested):
                     raise failure.cause from error
                 failures.append(failure)
                 self._tell("attempt-failed", attempt.number, reason=failure.reason)
                 self._end_or_go_on(failures, error)
+            except StopRequested:
+                raise
             except OrchestratorError as error:  # what this process itself has found
                 self._tell("attempt-failed", attempt.number, reason=str(error).partition("\n")[0])
                 raise
@@ -155,18 +95,30 @@ class Driver:
             lambda cause: self._tell("starved", attempt.number, cause=cause),
             limit_s=self._plan.spec.failure.starvation_timeout,
         )
-        return AttemptWatch(self._directory, attempt.number, interrupts, starvation, say=say)
+        return AttemptWatch(
+            self._directory,
+            attempt.number,
+            interrupts,
+            starvation,
+            still_ours=self._lease.check,
+            say=say,
+        )
 
     def finish(self) -> None:
-        """Exports the final weights; does nothing where that was done."""
+        """Exports the final weights, where that was not done, and has the last word on the run."""
+        self._lease.check()
         newest = self._newest()
         if newest is None or _steps_of(newest) < self._plan.total_steps:
             raise JobFailedError("training ended without a checkpoint of its last step")
         export_model(newest, self._directory.model)
+        # It is missing where an earlier driver was killed, or failed to export.
+        if last_word(parse_events(read_json_lines(self._directory.events))) != "finished":
+            self._tell("finished", newest.manifest.attempt, step=self._plan.total_steps)
 
     def _begin(self, driver: int, failures: Sequence[Failure]) -> Attempt:
         """Chooses where to begin, and records it before anything of the attempt runs."""
         log, store = self._directory.attempts, self._directory.checkpoints
+        self._lease.check()
         while True:
             newest = self._newest()
             attempt = Attempt(

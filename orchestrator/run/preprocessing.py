@@ -39,7 +39,7 @@ class Preprocessing:
         else:
             # Another attempt from the start has the same rows, and they give the same.
             states = self._fitted_here = self._fitted_here or self._fit(attempt.number)
-        replace_file(self._directory.preprocessing, dump_states(states))
+        replace_file(self._directory.path / PREPROCESSING_FILE, dump_states(states))
         return states
 
     def _read(self, checkpoint: str) -> tuple[FittedState, ...]:

@@ -19,6 +19,7 @@ class AttemptWatch:
     """Called several times a second in the driver's main thread while the workers are at work.
 
     Args:
+        still_ours: raises once another driver has taken the run over.
         say: shows the user what is being waited for.
     """
 
@@ -29,6 +30,7 @@ class AttemptWatch:
         interrupts: Interrupts,
         starvation: StarvationWatch,
         *,
+        still_ours: Callable[[], None],
         say: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -36,6 +38,7 @@ class AttemptWatch:
         self._attempt = attempt
         self._interrupts = interrupts
         self._starvation = starvation
+        self._still_ours = still_ours
         self._say = say
         self._clock = clock
         self._events = JsonLinesTail(directory.events)
@@ -50,7 +53,9 @@ class AttemptWatch:
             KeyboardInterrupt: the user wants an end, and there is nothing to save, or no time left.
             StopRequested: the workers have saved and stopped, and Ray does not tell.
             ClusterError: the workers have found no place for too long.
+            JobFailedError: another driver has taken the run over.
         """
+        self._still_ours()
         for event in self._events.new():
             if event.get("attempt") == self._attempt:
                 self._take(str(event.get("event")))

@@ -7,6 +7,8 @@ from pydantic import Field
 from orchestrator.spec.base import Count, SpecModel, Text
 from orchestrator.units import Interval
 
+DEFAULT_STORAGE = "runs"
+
 
 class BestSpec(SpecModel):
     """Which checkpoints count as the best."""
@@ -22,7 +24,7 @@ class CheckpointSpec(SpecModel):
     """Where the run lives, how often it is saved and what is kept."""
 
     storage: Text = Field(
-        default="runs",
+        default=DEFAULT_STORAGE,
         description="Directory that holds the run directories, relative to runtime.working_dir.",
     )
     every: Interval = Field(

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import chain
 
@@ -21,6 +22,7 @@ from orchestrator.train.stepper import seed_everything
 from orchestrator.train.stop import StopRequest, StopRequested
 from orchestrator.train.totals import check_same_names
 from orchestrator.train.user_code import MisuseError
+from orchestrator.train.waiting import WaitingForData
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,6 +81,12 @@ class Bookkeeping:
     def unfinished(self) -> LocalBatch | None:
         """The batch of a step that was trained and is not finished yet."""
         return self._unfinished
+
+    def telling_of_waits(self) -> AbstractContextManager[object]:
+        """Around all of the training: tells when it waits for data for long."""
+        if self._first_rank is None:
+            return nullcontext()
+        return WaitingForData(self._feed, self._first_rank.recorder)
 
     def batches(self) -> Iterator[LocalBatch]:
         """The batches that are left; asking for the next one finishes the step before."""

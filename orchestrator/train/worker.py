@@ -7,6 +7,7 @@ from functools import partial
 import ray.train.torch
 import torch
 
+from orchestrator.checkpoint.space import check_space
 from orchestrator.checkpoint.store import CheckpointStore
 from orchestrator.errors import JobFailedError, SpecError
 from orchestrator.plan.job import JobPlan
@@ -14,6 +15,7 @@ from orchestrator.train.bookkeeping import Bookkeeping, FirstRank
 from orchestrator.train.config import WorkerConfig
 from orchestrator.train.context import TrainContext, learning_rate
 from orchestrator.train.evaluation import Evaluator
+from orchestrator.train.footprint import state_bytes
 from orchestrator.train.loop import TrainingLoop
 from orchestrator.train.optimizer import ScheduledOptimizer
 from orchestrator.train.passes import ValidationPasses
@@ -79,7 +81,11 @@ def _train_task(
         micro_batch_size=training.micro_batch_size,
         clip_norm=training.clip_norm,
     )
-    TrainingLoop(plan, state, books, stepper, evaluator).run()
+    if first_rank is not None:
+        # Now that the size is known, and not after an epoch.
+        check_space(plan, state_bytes=state_bytes(strategy.model, optimizer.optimizer))
+    with books.telling_of_waits():
+        TrainingLoop(plan, state, books, stepper, evaluator).run()
 
 
 def _train_loop(
@@ -90,14 +96,15 @@ def _train_loop(
     books = _open_books(config, state, first_rank, learning_rate=partial(learning_rate, state))
     context = TrainContext(plan, state, books, passes, read=partial(_load, config))
     seed_everything(plan.spec.seed, 0, 0)
-    run_loop(
-        loop,
-        context,
-        books,
-        name=str(training.loop),
-        arguments=training.with_,
-        root=config.root,
-    )
+    with books.telling_of_waits():
+        run_loop(
+            loop,
+            context,
+            books,
+            name=str(training.loop),
+            arguments=training.with_,
+            root=config.root,
+        )
 
 
 def _device(wanted: str) -> torch.device:

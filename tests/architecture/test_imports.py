@@ -40,9 +40,30 @@ def test_cheap_commands_load_nothing_heavy_and_no_user_code(
 ) -> None:
     (tmp_path / "job.yaml").write_text(JOB, encoding="utf-8")
     (tmp_path / "mine.py").write_text(CODE, encoding="utf-8")
+    loaded = loaded_by(arguments, tmp_path)
+    assert "orchestrator" in loaded
+    assert not loaded & {*HEAVY, "mine"}
+
+
+@pytest.mark.parametrize(
+    "arguments", [["runs"], ["runs", "--json"], ["show", "job"], ["show", "job", "--json"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_runs_are_looked_at_without_what_trained_them(tmp_path: Path, arguments: list[str]) -> None:
+    run = tmp_path / "runs" / "job"
+    run.mkdir(parents=True)
+    (run / "job.yaml").write_text(JOB)
+    (run / "plan.json").write_text('{"total_steps": 8, "steps_per_epoch": 4}')
+    loaded = loaded_by(arguments, tmp_path)
+    assert "orchestrator" in loaded
+    assert not loaded & (HEAVY - {"rich"})
+
+
+def loaded_by(arguments: list[str], folder: Path) -> set[str]:
+    """The modules that a command has loaded, run in a folder and in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, *arguments],
-        cwd=tmp_path,
+        cwd=folder,
         env={"PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,
@@ -50,6 +71,4 @@ def test_cheap_commands_load_nothing_heavy_and_no_user_code(
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    loaded = set(done.stdout.splitlines()[-1].split())
-    assert "orchestrator" in loaded
-    assert not loaded & {*HEAVY, "mine"}
+    return set(done.stdout.splitlines()[-1].split())

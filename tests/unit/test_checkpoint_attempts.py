@@ -98,6 +98,19 @@ def test_an_attempt_may_commit_until_it_is_succeeded(log: AttemptLog, folder: Pa
     log.fence(2)()
 
 
+def test_an_attempt_of_a_run_that_was_set_aside_may_not_commit_into_the_new_one(
+    log: AttemptLog, folder: Path
+) -> None:
+    log.begin(FIRST)
+    fence = log.fence(1)
+    folder.rename(folder.with_name("old"))
+    with pytest.raises(CheckpointError, match="attempt 1 belongs to a run that was set aside"):
+        fence()
+    log.begin(replace(FIRST, started_at=99.0))
+    with pytest.raises(CheckpointError, match="attempt 1 belongs to a run that was set aside"):
+        fence()
+
+
 def test_a_number_is_not_used_again_after_a_damaged_record(log: AttemptLog, folder: Path) -> None:
     log.begin(FIRST)
     (folder / "2.json").write_bytes(b"")

@@ -70,7 +70,7 @@ def test_wrong_arguments_exit_with_2_and_the_usage(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["vaildate"], 'error: no verb "vaildate"; did you mean "validate"? (verbs: run, plan,'),
+        (["vaildate"], 'error: no verb "vaildate"; did you mean "validate"? (verbs: run, runs,'),
         (["xyz"], 'error: no verb "xyz" (verbs: '),
         (["--quiet", "run"], 'error: no verb "--quiet"'),
     ],

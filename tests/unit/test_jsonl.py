@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from orchestrator.jsonl import JsonLinesTail, JsonLinesWriter, read_json_lines
+from orchestrator.jsonl import JsonLinesTail, JsonLinesWriter, JsonObject, read_json_lines
 
 FINITE_VALUES = st.recursive(
     st.none()
@@ -165,3 +165,15 @@ def test_what_is_written_is_read_back(
     with JsonLinesWriter(path) as writer:
         writer.write(written)
     assert read_json_lines(path) == [written]
+
+
+@pytest.mark.parametrize("last_bytes", range(1, 40))
+def test_the_end_of_a_long_file_is_read_in_whole_lines(tmp_path: Path, last_bytes: int) -> None:
+    path = tmp_path / "a.jsonl"
+    lines = ['{"a":1}', '{"b":{"c":{}}}', '{"d":3}']
+    path.write_text("".join(f"{line}\n" for line in lines))
+    objects: list[JsonObject] = [json.loads(line) for line in lines]
+    read = read_json_lines(path, last_bytes=last_bytes)
+    assert read == (objects[-len(read) :] if read else [])
+    assert len(read) >= int(last_bytes > len(lines[-1]) + 1)
+    assert read_json_lines(path, last_bytes=10**6) == objects

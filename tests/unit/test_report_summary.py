@@ -8,16 +8,37 @@ from typing import Literal
 import pytest
 from rich.console import Console
 
-from orchestrator.report.effective import AttemptLink
+from orchestrator.checkpoint.attempts import Attempt
+from orchestrator.report.history import history
 from orchestrator.report.records import Event, Record, TrainRecord, ValidationRecord
 from orchestrator.report.render import render
+from orchestrator.report.status import RunStatus
 from orchestrator.report.storage import entry_sizes
 from orchestrator.report.summary import Measured, RunSummary, Throughput, summarise
 
 RUN_DIR = Path("/data/runs/digits")
+FINISHED = RunStatus(word="finished")
+
+
+def attempt(number: int, *, parent: int | None, step: int, started_at: float) -> Attempt:
+    return Attempt(
+        number=number,
+        parent=parent,
+        step=step,
+        checkpoint=f"step-{step:09d}-1" if step else None,
+        checkpoint_digest="d" if step else None,
+        workers=2,
+        driver=number,
+        reason="started",
+        host="here",
+        pid=7,
+        started_at=started_at,
+    )
+
+
 ATTEMPTS = [
-    AttemptLink(attempt=1, parent=None, start_step=0),
-    AttemptLink(attempt=2, parent=1, start_step=20),
+    attempt(1, parent=None, step=0, started_at=999.0),
+    attempt(2, parent=1, step=20, started_at=90_000.0),
 ]
 
 
@@ -54,7 +75,12 @@ RECORDS: list[Record] = [
 ]
 EVENTS = [
     Event(time=1000.0, event="attempt-started", attempt=1),
-    Event(time=1010.0, event="attempt-failed", attempt=1),
+    Event(
+        time=1010.0,
+        event="attempt-failed",
+        attempt=1,
+        fields={"reason": "worker 1 died"},
+    ),
     Event(time=90_000.0, event="attempt-started", attempt=2),
     Event(time=90_004.0, event="finished", attempt=2),
 ]
@@ -66,6 +92,7 @@ def make_summary(
     best_metric: str = "loss",
     best_mode: Literal["min", "max"] = "min",
     checkpoints: tuple[str, ...] = ("step-000000020-1", "step-000000040-2"),
+    status: RunStatus = FINISHED,
 ) -> RunSummary:
     return summarise(
         records,
@@ -73,7 +100,8 @@ def make_summary(
         ATTEMPTS,
         name="digits",
         run_dir=RUN_DIR,
-        status="finished",
+        status=status,
+        total_steps=40,
         steps_per_epoch=16,
         best_metric=best_metric,
         best_mode=best_mode,
@@ -87,7 +115,8 @@ def make_summary(
 def test_only_what_counts_is_summed_up() -> None:
     summary = make_summary()
     assert (summary.steps, summary.rows, summary.epochs) == (40, 400, 2.5)
-    assert (summary.attempts, summary.restarts) == (2, 1)
+    assert (len(summary.attempts), summary.restarts) == (2, 1)
+    assert summary.last_at == 90_004.0
     assert summary.throughput.train_s == pytest.approx(5.0)
     assert summary.throughput.rows_per_s == pytest.approx(80.0)
     assert summary.throughput.wait_share == pytest.approx(0.2)
@@ -110,6 +139,31 @@ def test_the_best_validation_goes_by_the_metric_asked_for(
     assert summary.last == Measured(step=40, metrics={"loss": 0.4, "accuracy": 0.95})
 
 
+def test_each_attempt_says_what_became_of_it() -> None:
+    first, second = make_summary().attempts
+    assert (first.outcome, first.reason, first.seconds) == ("failed", "worker 1 died", 11.0)
+    assert (second.outcome, second.reason, second.seconds) == ("finished", None, 4.0)
+    assert (second.checkpoint, second.step, second.workers) == ("step-000000020-1", 20, 2)
+
+
+@pytest.mark.parametrize(("word", "outcome"), [("running", "running"), ("died", "died")])
+def test_an_attempt_without_an_end_runs_or_has_died(
+    word: Literal["running", "died"], outcome: str
+) -> None:
+    (made,) = history(ATTEMPTS[:1], EVENTS[:1], [], RunStatus(word=word))
+    assert (made.outcome, made.reason, made.seconds) == (outcome, None, 1.0)
+
+
+def test_only_what_is_out_of_the_ordinary_is_told_afterwards() -> None:
+    assert [event.event for event in make_summary().events] == ["attempt-failed"]
+
+
+def test_a_run_that_has_just_been_resumed_stands_where_it_begins() -> None:
+    records = [record for record in RECORDS if record.attempt == 1]
+    assert make_summary(records).steps == 20
+    assert make_summary([]).steps == 20
+
+
 def test_a_metric_that_is_no_number_is_never_the_best() -> None:
     records = [validation(2, step, time=1.0, loss=math.nan) for step in (30, 50)]
     summary = make_summary([records[0], *RECORDS, records[1]])
@@ -122,14 +176,23 @@ def test_a_metric_that_was_never_measured_has_no_best() -> None:
 
 def test_a_run_that_never_trained_has_a_summary() -> None:
     summary = summarise(
-        [], [], [], name="digits", run_dir=RUN_DIR, status="failed", steps_per_epoch=16
+        [],
+        [],
+        [],
+        name="digits",
+        run_dir=RUN_DIR,
+        status=RunStatus(word="failed", reason="cannot start Ray:\nno memory"),
+        total_steps=32,
+        steps_per_epoch=16,
     )
     assert summary.steps == 0
     assert summary.throughput == Throughput(train_s=0.0, rows_per_s=None, wait_share=None)
     assert render(summary).plain.splitlines() == [
         "digits  failed",
         "",
-        "  trained      0 steps  0 epochs  0 rows",
+        "  why          cannot start Ray:",
+        "               no memory",
+        "  trained      0 of 32 steps  0 of 2 epochs  0 rows",
         "  throughput   nothing measured",
         "  attempts     0",
         "  checkpoints  none",

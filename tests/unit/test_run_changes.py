@@ -12,6 +12,7 @@ import pytest
 from orchestrator.errors import PlanError
 from orchestrator.plan.job import JobPlan
 from orchestrator.run.changes import DATA_FILE, check_unchanged
+from orchestrator.run.describe import describe_run
 from orchestrator.run.directory import open_run
 from orchestrator.run.planning import plan_job
 from orchestrator.spec.job import JobSpec
@@ -59,7 +60,7 @@ def plan_of(root: Path, **sections: object) -> JobPlan:
 def begun(root: Path) -> Mapping[str, str]:
     """What a checkpoint of the run as it is would remember."""
     plan = plan_of(root)
-    open_run(plan).describe(plan)
+    describe_run(plan, open_run(plan))
     return plan.fingerprint.parts
 
 

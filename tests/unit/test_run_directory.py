@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import CheckpointError
+from orchestrator.run.describe import describe_run
 from orchestrator.run.directory import RunDirectory, open_run, replace_file
 from orchestrator.spec.load import load_job
 from tests.support.training import make_plan
@@ -18,15 +19,20 @@ def test_a_run_keeps_its_job_and_where_it_ran(tmp_path: Path) -> None:
     assert directory.path == tmp_path / "runs" / "job"
     # Nothing is written down before the job is accepted.
     assert [path.name for path in directory.path.iterdir()] == ["logs"]
-    directory.describe(plan)
+    assert not directory.is_run
+    describe_run(plan, directory)
     assert (directory.path / "job.yaml").stat().st_mode & 0o077 == 0
     assert sorted(path.name for path in directory.path.iterdir()) == [
         "data.json",
         "environment.json",
         "job.yaml",
         "logs",
+        "plan.json",
     ]
+    assert directory.is_run
     assert load_job(directory.path / "job.yaml", environ={}) == plan.spec
+    planned = json.loads(directory.plan.read_text())
+    assert (planned["total_steps"], planned["steps_per_epoch"]) == (8, 4)
     environment = json.loads((directory.path / "environment.json").read_text())
     assert environment["order_fingerprint"] == plan.fingerprint.digest
     assert environment["cluster"] == {"cpus": 64, "gpus": 0, "cores": 64}
@@ -47,7 +53,7 @@ def test_a_run_remembers_the_revision_of_the_users_code(tmp_path: Path) -> None:
         subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
     plan = make_plan(tmp_path)
     directory = open_run(plan)
-    directory.describe(plan)
+    describe_run(plan, directory)
     revision = json.loads((directory.path / "environment.json").read_text())["git"]
     assert len(revision.removesuffix("-dirty")) == 40
 
@@ -69,9 +75,10 @@ def test_each_driver_gets_a_log_of_its_own(tmp_path: Path) -> None:
     (directory.logs / "driver-001.log").unlink()
     assert directory.next_log().name == "driver-003.log"
     for number in (999, 1000):
-        (directory.logs / f"driver-{number}.log").touch()
+        (directory.logs / f"driver-{number}.log").write_text("printed")
+    (directory.logs / "driver-1001.log").touch()
     assert directory.newest_log() == directory.logs / "driver-1000.log"
-    assert directory.next_log().name == "driver-1001.log"
+    assert directory.next_log().name == "driver-1002.log"
 
 
 def test_replacing_a_file_leaves_nothing_beside_it(tmp_path: Path) -> None:

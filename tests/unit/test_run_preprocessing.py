@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.checkpoint.attempts import Attempt
-from orchestrator.data.fitted import FittedState, dump_states, parse_states
+from orchestrator.data.fitted import PREPROCESSING_FILE, FittedState, dump_states, parse_states
 from orchestrator.errors import CheckpointError, DataError
 from orchestrator.jsonl import JsonLinesWriter, read_json_lines
 from orchestrator.plan.fitted import PlannedFit
@@ -89,7 +89,7 @@ def test_a_run_without_a_checkpoint_fits_one_after_another_and_writes_it_down(
 ) -> None:
     assert states.of(attempt()) == STATES
     assert passes.seen == [(1, 0), (3, 1)]
-    assert parse_states(directory.preprocessing.read_text()) == STATES
+    assert parse_states((directory.path / PREPROCESSING_FILE).read_text()) == STATES
     events = read_json_lines(directory.events)
     assert [(event["event"], event["use"]) for event in events] == [
         ("fitting", "m:Fit"),
@@ -111,10 +111,10 @@ def test_an_attempt_from_a_checkpoint_takes_the_states_from_there(
     states: Preprocessing, passes: Passes, directory: RunDirectory
 ) -> None:
     write_checkpoint(directory, dump_states(STATES))
-    directory.preprocessing.write_text("of another time")
+    (directory.path / PREPROCESSING_FILE).write_text("of another time")
     assert states.of(attempt(CHECKPOINT)) == STATES
     assert passes.seen == []
-    assert parse_states(directory.preprocessing.read_text()) == STATES
+    assert parse_states((directory.path / PREPROCESSING_FILE).read_text()) == STATES
 
 
 @pytest.mark.parametrize(
@@ -149,4 +149,4 @@ def test_a_job_without_fitted_transforms_has_no_states(
 ) -> None:
     with JsonLinesWriter(directory.events) as events:
         assert Preprocessing(make_plan(), directory, events).of(attempt()) == ()
-    assert not directory.preprocessing.exists()
+    assert not (directory.path / PREPROCESSING_FILE).exists()

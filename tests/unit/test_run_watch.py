@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.errors import JobFailedError
 from orchestrator.jsonl import JsonLinesWriter
 from orchestrator.run.directory import RunDirectory
 from orchestrator.run.interrupt import Interrupts
@@ -23,6 +24,7 @@ class Attempt:
         self.now = 0.0
         self.said: list[str] = []
         self.looks = 0
+        self.taken_over = False
         self.interrupts = Interrupts(at_once=lambda: None)
         starvation = StarvationWatch(self._look, self.said.append, limit_s=60.0)
         self.watch = AttemptWatch(
@@ -30,12 +32,17 @@ class Attempt:
             ATTEMPT,
             self.interrupts,
             starvation,
+            still_ours=self._still_ours,
             say=self.said.append,
             clock=lambda: self.now,
         )
 
     def _look(self) -> None:
         self.looks += 1
+
+    def _still_ours(self) -> None:
+        if self.taken_over:
+            raise JobFailedError("taken over")
 
     def tell(self, event: str, *, attempt: int = ATTEMPT) -> None:
         with JsonLinesWriter(self.directory.events) as events:
@@ -60,6 +67,12 @@ def test_without_a_signal_only_the_cluster_is_looked_at(attempt: Attempt) -> Non
     attempt.watch.check()
     assert attempt.looks == 1
     assert not attempt.request.exists()
+
+
+def test_a_run_that_is_another_drivers_by_now_is_left_to_it(attempt: Attempt) -> None:
+    attempt.taken_over = True
+    with pytest.raises(JobFailedError, match="taken over"):
+        attempt.watch.check()
 
 
 def test_a_signal_before_training_has_begun_ends_the_wait(attempt: Attempt) -> None:

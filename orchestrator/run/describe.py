@@ -1,0 +1,52 @@
+"""What is written down about a run before it is trained: the job, the plan, the surroundings."""
+
+import json
+import platform
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from orchestrator.plan.job import JobPlan
+from orchestrator.plan.render import render_json
+from orchestrator.run.changes import DATA_FILE, data_record
+from orchestrator.run.directory import RunDirectory, replace_file
+from orchestrator.spec.load import dump_job
+from orchestrator.train.saving import versions
+
+
+def describe_run(plan: JobPlan, directory: RunDirectory) -> None:
+    """Writes down what is about to be trained, and on what, once nothing speaks against it.
+
+    Readable by its owner alone, as the spec may hold what came from the environment.
+    """
+    environment = json.dumps(_environment(plan), indent=1, sort_keys=True)
+    replace_file(directory.path / "environment.json", environment)
+    replace_file(directory.path / DATA_FILE, data_record(plan))
+    replace_file(directory.plan, json.dumps(render_json(plan), indent=1))
+    # Last: with it, the directory is that of a run.
+    replace_file(directory.job, dump_job(plan.spec))
+
+
+def _environment(plan: JobPlan) -> Mapping[str, object]:
+    capacity = plan.resources.capacity
+    return {
+        "versions": versions(),
+        "platform": platform.platform(),
+        "host": socket.gethostname(),
+        "command": sys.argv,
+        "git": _git_revision(Path(plan.spec.runtime.working_dir)),
+        "cluster": {"cpus": capacity.cpus, "gpus": capacity.gpus, "cores": capacity.cores},
+        "order_fingerprint": plan.fingerprint.digest,
+    }
+
+
+def _git_revision(root: Path) -> str | None:
+    """The revision of the user's code, marked where it has changes; None outside git."""
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None
