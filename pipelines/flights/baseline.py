@@ -15,6 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder
+from threadpoolctl import threadpool_limits
 
 from pipelines.flights.record import Baseline, write_baseline
 from pipelines.flights.transforms import CATEGORIES, LABEL, Features
@@ -44,7 +45,9 @@ def make_baseline(data: Path) -> Baseline:
     features = Features(min_count=MIN_COUNT)
     features.load(features.fit([features.measure(train)]))
     model = make_model()
-    model.fit(side_by_side(features(train)), train[LABEL])
+    # On rows this sparse more threads mostly wait for each other: far longer where cores are busy.
+    with threadpool_limits(1):
+        model.fit(side_by_side(features(train)), train[LABEL])
     iterations = int(model[-1].n_iter_[0])
     if iterations >= MAX_ITERATIONS:
         raise RuntimeError(f"the logistic regression did not converge in {iterations} iterations")
