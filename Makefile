@@ -17,9 +17,10 @@ STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
 DIGITS := data/digits
+FLIGHTS := data/flights
 SOURCES := orchestrator pipelines tests
 
-.PHONY: help setup quickstart test test-unit test-ray test-chaos test-all lint types layers check \
+.PHONY: help setup quickstart flights test test-unit test-ray test-chaos test-all lint types layers check \
 	format docs clean
 
 help: ## Show this list
@@ -38,15 +39,18 @@ $(STAMP): pyproject.toml constraints.txt
 		rm -rf .venv && $(PYTHON) -m venv .venv; \
 	fi
 	$(PIP) install --quiet --constraint constraints.txt setuptools
-	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --editable '.[digits,dev]'
+	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --editable '.[digits,flights,dev]'
 	@touch $@
 
 quickstart: $(STAMP) | $(DIGITS) ## Set up, prepare the digits data, train on it, print the result
 	$(BIN)/orchestrator run jobs/digits.yaml
 
-# Only made where it is missing: preparing writes aside and renames, so the folder is never half full.
-$(DIGITS): | $(STAMP)
-	$(BIN)/python -m pipelines.digits.prepare --out $@
+flights: $(STAMP) | $(FLIGHTS) ## Set up, prepare the flights data, train on it, print the result
+	$(BIN)/orchestrator run jobs/flights.yaml
+
+# Only made where missing: preparing writes aside and renames, so such a folder is never half full.
+$(DIGITS) $(FLIGHTS): data/%: | $(STAMP)
+	$(BIN)/python -m pipelines.$*.prepare --out $@
 
 test: lint types layers test-unit test-ray test-chaos ## All checks and all tests but the slow ones
 
@@ -84,6 +88,6 @@ docs: $(STAMP) ## Write docs/spec.md and docs/job.schema.json anew from the spec
 	$(BIN)/orchestrator schema > docs/job.schema.json.new
 	mv docs/job.schema.json.new docs/job.schema.json
 
-clean: ## Remove .venv, the prepared digits and caches; the runs stay
-	rm -rf .venv $(DIGITS) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+clean: ## Remove .venv, the prepared data and caches; the runs stay
+	rm -rf .venv $(DIGITS) $(FLIGHTS) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
