@@ -16,6 +16,7 @@ from orchestrator.run.directory import RunDirectory, open_run
 from orchestrator.run.driver import Driver
 from orchestrator.run.execute import execute
 from orchestrator.run.holder import LEASE_FILE
+from orchestrator.run.interrupt import Interrupts
 from orchestrator.run.lease import Lease, hold_lease
 from orchestrator.train.recorder import Recorder
 from orchestrator.train.saving import Saver
@@ -117,7 +118,7 @@ def test_a_driver_that_has_lost_its_run_neither_begins_nor_ends_it(
         late = Driver(plan, directory, events, lease)
         lose(lease, directory)
         with pytest.raises(JobFailedError, match="taken over by another driver"):
-            late.train()
+            late.train(Interrupts(at_once=lambda: None), say=print)
         with pytest.raises(JobFailedError, match="taken over by another driver"):
             late.finish()
     assert directory.attempts.newest() == 1

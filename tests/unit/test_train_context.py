@@ -107,6 +107,7 @@ def test_a_stop_request_saves_the_step_and_ends_the_training(tmp_path: Path) -> 
     assert info.manifest.step == 3
     events = [json.loads(line) for line in (plan.run_dir / "events.jsonl").read_text().splitlines()]
     assert [(event["event"], event["step"]) for event in events] == [
+        ("training-started", 0),
         ("checkpoint", 3),
         ("stopped", 3),
     ]

@@ -79,6 +79,9 @@ class Fakes:
     ) -> None:
         self.happened.append(("validation", epoch, step, rows, seconds))
 
+    def training_started(self, *, step: int) -> None:
+        self.started_at = step
+
     def stopped(self, *, step: int) -> None:
         self.happened.append(("stopped", step))
 
