@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from orchestrator.plan.geometry import StreamGeometry, cut_stream, default_lanes
 from orchestrator.plan.index import DatasetIndex
 from orchestrator.plan.order import SampleOrder
-from orchestrator.plan.resources import ClusterCapacity, auto_workers
+from orchestrator.plan.resources import ClusterCapacity, auto_workers, job_resources
 from orchestrator.plan.stages import Stage, make_stages
 from orchestrator.spec.job import JobSpec
-from orchestrator.spec.transform import Split
+from orchestrator.spec.transform import Split, TransformSpec
 
 # A window is what one task reads: long enough to outlast Ray's scheduling quantum, small enough
 # that several fit in memory. A superblock is what a worker holds of it at a time.
@@ -47,6 +47,11 @@ class StreamPlan:
         )
 
     @property
+    def transforms(self) -> tuple[TransformSpec, ...]:
+        """The transforms of all stages, in order."""
+        return tuple(transform for stage in self.stages for transform in stage.transforms)
+
+    @property
     def window_bytes(self) -> int:
         """Bytes of the source columns in one window, which one task reads."""
         steps, batch = self.geometry.window_steps, self.geometry.batch
@@ -68,14 +73,13 @@ def plan_streams(
     """The stream of the training rows, and that of the validation rows where there are any."""
     scaling = spec.scaling
     kept = make_stages(spec.transforms, split="validation", pool=scaling.validation, auto_workers=1)
-    taken = scaling.workers * scaling.cpus_per_worker + 1
-    if validation is not None:
-        taken += 1 + sum(stage.most_cpus for stage in kept)
+    # With none in the pools that are left open: what remains of the cluster is theirs.
     pools = make_stages(spec.transforms, split="train", pool=scaling.preprocessing, auto_workers=0)
+    fixed = job_resources(scaling, pools, kept if validation is not None else (), capacity)
     workers = auto_workers(
         capacity=capacity,
-        taken_cpus=taken + sum(stage.most_cpus for stage in pools),
-        cpus_of_each=[stage.cpus for stage in pools if not stage.workers[1]],
+        taken=fixed.needs,
+        pools=[stage for stage in pools if not stage.workers[1]],
     )
     shuffle = spec.dataset.shuffle
     streams: dict[Split, StreamPlan] = {}

@@ -13,19 +13,20 @@ from rich.console import Console
 
 from orchestrator.checkpoint.attempts import Attempt
 from orchestrator.checkpoint.manifest import CheckpointInfo
-from orchestrator.errors import JobFailedError, PlanError
+from orchestrator.errors import JobFailedError, OrchestratorError
 from orchestrator.jsonl import JsonLinesWriter
-from orchestrator.plan.fingerprint import differences
 from orchestrator.plan.job import JobPlan
 from orchestrator.report.follow import Follower
 from orchestrator.report.progress import ProgressDisplay
 from orchestrator.report.summary import RunSummary
+from orchestrator.run.changes import check_unchanged
 from orchestrator.run.directory import RunDirectory, open_run
 from orchestrator.run.export import export_model
 from orchestrator.run.failure import Failure, GiveUp, decide, describe_failure
 from orchestrator.run.fit import fit
 from orchestrator.run.lock import run_lock
 from orchestrator.run.planning import plan_job
+from orchestrator.run.preprocessing import Preprocessing
 from orchestrator.run.result import summarise_run
 from orchestrator.run.session import ray_session
 from orchestrator.spec.job import JobSpec
@@ -90,6 +91,7 @@ class Driver:
         self._plan = plan
         self._directory = directory
         self._events = events
+        self._preprocessing = Preprocessing(plan, directory, events)
 
     def steps_done(self) -> int:
         """Steps of the run that its newest valid checkpoint holds."""
@@ -107,12 +109,16 @@ class Driver:
         while True:
             attempt = self._begin(number, failures)
             try:
-                fit(self._plan, self._directory, attempt)
+                fitted = self._preprocessing.of(attempt)
+                fit(self._plan, self._directory, attempt, fitted)
             except (TrainingFailedError, RayError) as error:
                 failure = describe_failure(error, step=attempt.step)
                 failures.append(failure)
                 self._tell("attempt-failed", attempt.number, reason=failure.reason)
                 self._end_or_go_on(failures, error)
+            except OrchestratorError as error:  # what this process itself has found
+                self._tell("attempt-failed", attempt.number, reason=str(error).partition("\n")[0])
+                raise
             else:
                 self._tell("finished", attempt.number, step=self._plan.total_steps)
                 return
@@ -174,12 +180,7 @@ class Driver:
             self._tell("checkpoint-set-aside", None, name=damaged.name, reason=damaged.reason)
         if newest is None:
             return None
-        if changed := differences(newest.manifest.parts, self._plan.fingerprint.parts):
-            raise PlanError(
-                f"the run {self._plan.spec.name!r} cannot go on, because its order of rows has"
-                f" changed: {'; '.join(changed)}",
-                hint="--name gives the changed job a run of its own",
-            )
+        check_unchanged(newest.manifest.parts, self._plan)
         return newest
 
     def _tell(self, event: str, attempt: int | None, **fields: JsonValue) -> None:

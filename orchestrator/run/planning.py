@@ -1,13 +1,18 @@
 """From a spec to a plan: resolves the user's code, indexes the data, looks at the cluster."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+from orchestrator.checkpoint.space import check_space, check_storage
 from orchestrator.data.parquet_index import index_parquet
 from orchestrator.data.transforms import BoundTransform
+from orchestrator.errors import SpecError
 from orchestrator.plan.index import DatasetIndex
 from orchestrator.plan.job import JobPlan, build_plan
 from orchestrator.plan.resources import ClusterCapacity
-from orchestrator.run.session import capacity_of
+from orchestrator.run.cluster import capacity_of
 from orchestrator.spec.check import check_symbols
 from orchestrator.spec.dataset import SourceSpec
 from orchestrator.spec.job import JobSpec
@@ -25,16 +30,16 @@ def plan_job(spec: JobSpec, *, capacity: ClusterCapacity | None = None) -> JobPl
         capacity: of the cluster; by default it is asked, or this machine for an embedded Ray.
 
     Raises:
-        SpecError, DataError, PlanError: why it cannot be run.
+        SpecError, DataError, PlanError, CheckpointError: why it cannot be run.
     """
     root = Path(spec.runtime.working_dir).resolve()
     check_symbols(spec, root)
-    _resolve(spec, root)
+    fitted = _resolve(spec, root)
     dataset = spec.dataset
     validation = None
     if dataset.validation is not None:
         validation = _index(dataset.validation, root, "dataset.validation")
-    return build_plan(
+    plan = build_plan(
         spec.model_copy(
             update={"runtime": spec.runtime.model_copy(update={"working_dir": str(root)})}
         ),
@@ -44,15 +49,38 @@ def plan_job(spec: JobSpec, *, capacity: ClusterCapacity | None = None) -> JobPl
             transform.use: symbol_fingerprint(transform.use, root) for transform in spec.transforms
         },
         capacity=capacity or capacity_of(spec.runtime),
+        fitted=fitted,
     )
+    check_storage(plan.run_dir)
+    scarce = check_space(plan)
+    return replace(plan, warnings=(*plan.warnings, scarce)) if scarce else plan
 
 
 def _index(source: SourceSpec, root: Path, where: str) -> DatasetIndex:
     return index_parquet(source.paths, root=root, columns=source.columns, where=where)
 
 
-def _resolve(spec: JobSpec, root: Path) -> None:
-    """Imports the user's code, so that a worker is not the first to find a mistake."""
-    for transform in spec.transforms:
-        BoundTransform(transform, root=root, seed=spec.seed)
-    load_training(spec.training, root)
+def _resolve(spec: JobSpec, root: Path) -> set[str]:
+    """Imports the user's code, so that a worker is not the first to find a mistake.
+
+    Returns those of the transforms that are fitted.
+    """
+    fitted = set()
+    for position, transform in enumerate(spec.transforms):
+        with _named(f"transforms.{position}"):
+            bound = BoundTransform(transform, root=root, seed=spec.seed)
+        if bound.fitted:
+            fitted.add(bound.name)
+    with _named("training.task" if spec.training.loop is None else "training.loop"):
+        load_training(spec.training, root)
+    return fitted
+
+
+@contextmanager
+def _named(path: str) -> Iterator[None]:
+    """Puts the place in the spec before a mistake in the code that it refers to."""
+    try:
+        yield
+    except SpecError as error:
+        message = str(error).removeprefix(f"{path}: ")
+        raise SpecError(f"{path}: {message}", hint=error.hint) from error

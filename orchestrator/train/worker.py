@@ -116,7 +116,13 @@ def _open_first_rank(config: WorkerConfig) -> FirstRank:
     recorder = Recorder(config.run_dir, attempt=config.attempt)
     return FirstRank(
         recorder=recorder,
-        saver=Saver(config.plan, config.run_dir, attempt=config.attempt, recorder=recorder),
+        saver=Saver(
+            config.plan,
+            config.run_dir,
+            attempt=config.attempt,
+            recorder=recorder,
+            fitted=config.fitted,
+        ),
         stop=StopRequest(config.run_dir, attempt=config.attempt),
     )
 

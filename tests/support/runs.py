@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from orchestrator.jsonl import read_json_lines
-from orchestrator.run.session import SESSION_FILE
+from orchestrator.run.reap import SESSION_FILE
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 150.0

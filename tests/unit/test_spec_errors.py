@@ -73,7 +73,8 @@ CASES = [
     ("scaling: {lanes: atuo}", 'x.yaml:8:18: scaling.lanes: got "atuo", wanted a whole number '
      'greater than 0, or "auto"; did you mean "auto"?'),
     ("scaling: {lanes: 3}",
-     "x.yaml:8:11: scaling.lanes: lanes (3) must divide training.global_batch_size (8)"),
+     "x.yaml:8:11: scaling.lanes: lanes (3) must divide training.global_batch_size (8);"
+     " 2 and 4 do"),
     ("scaling: {preprocessing: {workers: [3, 1]}}", "x.yaml:8:36: scaling.preprocessing.workers: "
      'got [3, 1], wanted a whole number greater than 0, or [min, max], or "auto"'),
     ("scaling: 3", "x.yaml:8:10: scaling: got 3, wanted a mapping with the keys workers, "
