@@ -3,7 +3,6 @@
 import json
 import logging
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -33,13 +32,7 @@ def export_model(checkpoint: CheckpointInfo, target: Path) -> None:
     origin = {"checkpoint": checkpoint.name, "step": checkpoint.manifest.step}
     if _origin(target) == origin:
         return
-    weights = _weights(read_stored(checkpoint.path / STATE_FILE)["parts"])
-    if not weights:
-        _log.warning(
-            "%s: no weights are exported: the loop restores neither a model nor any other part"
-            " that is all tensors by name",
-            checkpoint.name,
-        )
+    weights = _weights(checkpoint)
     staged, old = target.with_name(f".{target.name}.tmp"), target.with_name(f".{target.name}.old")
     with storage_errors("write", target):
         # What an export that was cut short has left.
@@ -62,15 +55,23 @@ def export_model(checkpoint: CheckpointInfo, target: Path) -> None:
             shutil.rmtree(old)
 
 
-def _weights(parts: Mapping[str, PartState]) -> dict[str, dict[str, torch.Tensor]]:
+def _weights(checkpoint: CheckpointInfo) -> dict[str, dict[str, torch.Tensor]]:
     """What is exported: the model; where an own loop has none of that name, whatever is weights."""
+    parts = read_stored(checkpoint.path / STATE_FILE)["parts"]
     wanted = {MODEL: parts[MODEL]} if MODEL in parts else parts
-    return {
+    weights = {
         # Cloned, because safetensors refuses tensors that share memory, as tied weights do.
         name: {key: value.clone().contiguous() for key, value in state.items()}
         for name, state in wanted.items()
         if _is_weights(state)
     }
+    if not weights:
+        _log.warning(
+            "%s: no weights are exported: it holds neither a model nor any other part that is"
+            " all tensors by name",
+            checkpoint.name,
+        )
+    return weights
 
 
 def _is_weights(state: PartState) -> bool:

@@ -140,8 +140,14 @@ def evaluate(task: ConvTask, cuts: StreamGeometry, passes: int) -> list[dict[str
 
 def settle() -> dict[str, Any]:
     """What settling the exchange of gradients leaves of a model with running means."""
-    model = ConvTask(norm=True, dropout=0.5).build_model()
-    calls = []
+    model = nn.ModuleList(
+        [
+            ConvTask(norm=True, dropout=0.5).build_model(),
+            # Its gradients come in a form of their own.
+            nn.Embedding(5, 3, sparse=True),
+        ]
+    )
+    calls: list[str] = []
     model.register_forward_pre_hook(lambda *_: calls.append("forward"))
     before = digest(model.state_dict())
     strategy = DdpStrategy(model, CPU)

@@ -58,6 +58,11 @@ def test_a_column_that_the_loss_asks_for_in_vain_is_a_mistake_in_the_data() -> N
     assert "in loss: return model" in second
 
 
+def test_an_evaluation_that_the_task_inherits_is_told_as_its_loss() -> None:
+    with pytest.raises(DataError, match=r"pkg:Task.loss asks for column"):
+        evaluator(Colour()).rehearse()
+
+
 def test_another_lookup_that_fails_is_an_error_of_the_task() -> None:
     with pytest.raises(JobFailedError, match=r"pkg:Task.loss failed: KeyError: 'b'"):
         make_stepper(guarded(Lookup()), make_state(ConvTask())).step(share(CUTS, 0), 0)
