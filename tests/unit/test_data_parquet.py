@@ -278,7 +278,7 @@ def test_an_empty_file_among_good_ones_is_refused_by_name(tmp_path: Path) -> Non
         index(tmp_path)
 
 
-@pytest.mark.parametrize("columns", [1, 3000], ids=["short", "long"])
+@pytest.mark.parametrize("columns", [1, 1000], ids=["short", "long"])
 def test_other_values_in_as_many_rows_are_another_digest(tmp_path: Path, columns: int) -> None:
     def digest() -> str:
         return index(tmp_path).digest(str(tmp_path))
