@@ -73,8 +73,7 @@ def execute(
                 with display, follower:
                     display.phase("starting Ray")
                     with _session(plan, directory, log_to_driver=log_to_driver):
-                        # Again: Ray has taken SIGTERM.
-                        interrupts.install()
+                        interrupts.install_again()
                         driver.train(interrupts, say=display.phase)
             driver.finish()
     return summarise_run(directory)

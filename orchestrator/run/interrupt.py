@@ -39,15 +39,24 @@ class Interrupts:
             yield
             return
         before = {number: signal.getsignal(number) for number in _SIGNALS}
-        self.install()
+        self._install()
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def install(self) -> None:
-        """Takes the signals; again, where Ray has taken SIGTERM when it was started."""
+    def install_again(self) -> None:
+        """Takes the signals back, as Ray has taken SIGTERM when it was started.
+
+        Raises:
+            KeyboardInterrupt: there has been a signal, which Ray has kept to itself.
+        """
+        self._install()
+        if self.asked:
+            raise KeyboardInterrupt
+
+    def _install(self) -> None:
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
                 signal.signal(number, self._handle)
