@@ -78,9 +78,11 @@ format: $(STAMP) ## Rewrite the sources as `make lint` wants them
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
-docs: $(STAMP) ## Write docs/spec.md anew from the spec models
+docs: $(STAMP) ## Write docs/spec.md and docs/job.schema.json anew from the spec models
 	$(BIN)/orchestrator schema --markdown > docs/spec.md.new
 	mv docs/spec.md.new docs/spec.md
+	$(BIN)/orchestrator schema > docs/job.schema.json.new
+	mv docs/job.schema.json.new docs/job.schema.json
 
 clean: ## Remove .venv, the prepared digits and caches; the runs stay
 	rm -rf .venv $(DIGITS) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from orchestrator.run.planning import plan_job
     from orchestrator.spec.job import JobSpec
     from orchestrator.spec.load import load_job
+    from orchestrator.train.context import TrainContext
     from orchestrator.train.task import TrainTask
 
 __version__ = "0.1.0"
@@ -25,6 +26,7 @@ __all__ = [
     "JobSpec",
     "OrchestratorError",
     "RowRandom",
+    "TrainContext",
     "TrainTask",
     "Transform",
     "load_job",
@@ -37,6 +39,7 @@ _HOMES = {
     "JobSpec": "orchestrator.spec.job",
     "OrchestratorError": "orchestrator.errors",
     "RowRandom": "orchestrator.data.random",
+    "TrainContext": "orchestrator.train.context",
     "TrainTask": "orchestrator.train.task",
     "Transform": "orchestrator.data.transforms",
     "load_job": "orchestrator.spec.load",

@@ -11,6 +11,7 @@ from pydantic import (
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
+    PlainSerializer,
     Strict,
     WithJsonSchema,
     model_serializer,
@@ -89,6 +90,13 @@ def parse_byte_size(value: object) -> int:
     return int(size)
 
 
+Duration = Annotated[
+    float,
+    BeforeValidator(parse_duration),
+    # A lambda, because the function stands below.
+    PlainSerializer(lambda seconds: duration_text(seconds), return_type=str),
+    WithJsonSchema({"type": ["string", "number"], "format": "duration-text"}),
+]
 ByteSize = Annotated[
     int,
     BeforeValidator(parse_byte_size),

@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(arguments)
     except OrchestratorError as error:
-        complain(f"error: {error}")
+        complain(f"{'interrupted' if error.exit_code == INTERRUPTED else 'error'}: {error}")
         if error.hint:
             complain(f"hint: {error.hint}")
         return error.exit_code

@@ -4,9 +4,9 @@ import argparse
 import json
 
 from orchestrator.cli.output import say
-from orchestrator.cli.spec_arguments import add_spec_arguments, load_spec
+from orchestrator.cli.planned import plan_from
+from orchestrator.cli.spec_arguments import add_spec_arguments
 from orchestrator.plan.render import render_json, render_text
-from orchestrator.run.planning import plan_job
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +21,6 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         OrchestratorError: why the job cannot be run.
     """
-    made = plan_job(load_spec(args))
+    made = plan_from(args)
     say(json.dumps(render_json(made), indent=2) if args.json else render_text(made))
     return 0

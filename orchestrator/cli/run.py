@@ -2,12 +2,12 @@
 
 import argparse
 
+from orchestrator.cli.planned import plan_from
 from orchestrator.cli.screen import captured_output
-from orchestrator.cli.spec_arguments import add_spec_arguments, load_spec
+from orchestrator.cli.spec_arguments import add_spec_arguments
 from orchestrator.report.render import render
 from orchestrator.run.directory import open_run
 from orchestrator.run.driver import execute
-from orchestrator.run.planning import plan_job
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +21,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         OrchestratorError: why it failed; the same command resumes it.
     """
-    made = plan_job(load_spec(args))
+    made = plan_from(args)
     directory = open_run(made)
     with captured_output(directory.next_log()) as console:
         summary = execute(made, directory, console=console, log_to_driver=True)

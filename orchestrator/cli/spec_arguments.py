@@ -33,9 +33,18 @@ def load_spec(args: argparse.Namespace) -> JobSpec:
     Raises:
         SpecError: The spec, an option, or the code is wrong; with the place in the file.
     """
+    return load_located(args).spec
+
+
+def load_located(args: argparse.Namespace) -> LoadedJob:
+    """Does what `load_spec` does, and keeps the places of the values.
+
+    Raises:
+        SpecError: The spec, an option, or the code is wrong; with the place in the file.
+    """
     job = _read(args)
     check_symbols(job.spec, Path(job.spec.runtime.working_dir), locate=job.where)
-    return job.spec
+    return job
 
 
 def _read(args: argparse.Namespace) -> LoadedJob:

@@ -61,6 +61,8 @@ class Feed:
         self._clock = clock
         self.wait_s = 0.0
         """Seconds spent waiting for blocks so far."""
+        self.waiting_since: float | None = None
+        """When the wait that is under way began, by the clock; None outside of one."""
 
     def __iter__(self) -> Iterator[LocalBatch]:
         geometry = self._geometry
@@ -75,8 +77,9 @@ class Feed:
                 offset += size or STAND_IN_ROWS
 
     def _next_block(self, superblock: Superblock) -> Columns:
-        began = self._clock()
+        self.waiting_since = began = self._clock()
         table = next(self._blocks, None)
+        self.waiting_since = None
         self.wait_s += self._clock() - began
         wanted = f"superblock {superblock.number} for rank {self._rank}"
         if table is None:

@@ -1,18 +1,28 @@
 """Parquet as a source: indexed from its footers, nothing else is read."""
 
-import glob
-from collections import Counter
+import difflib
+import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from orchestrator.data.parquet_files import list_files
+from orchestrator.data.parquet_types import logical_type, width_of
 from orchestrator.errors import DataError
 from orchestrator.plan import index as plan
 
 # What Arrow raises for a file that is damaged or not what it says.
 DAMAGED = (pa.ArrowException, FileNotFoundError, EOFError, OverflowError, UnicodeDecodeError)
+
+# Most footers are shorter, so that one read is enough.
+_TAIL_BYTES = 64 << 10
+# Hexadecimal digits of a file's digest: 128 bits.
+_DIGITS = 32
+_DRIFT_HINT = "name the columns that all files have in the source's `columns`"
 
 
 def index_parquet(
@@ -28,106 +38,125 @@ def index_parquet(
     Raises:
         DataError: no file, no rows, a damaged file, a missing column, files that do not agree.
     """
-    files = [file for path in paths for file in _expand(path, root=root, where=where)]
-    for file, count in Counter(file.resolve() for file in files).items():
-        if count > 1:
-            raise DataError(f"{where}: {file} is named {count} times by {', '.join(paths)}")
+    files = list_files(paths, root=root, where=where)
     fragments: list[plan.Fragment] = []
-    schema: pa.Schema | None = None
+    sources: list[plan.SourceFile] = []
+    first: _Footer | None = None
     with_nulls: set[str] = set()
     for file in files:
-        footer, found = _footer(file)
-        found = _wanted_schema(found, columns, file=file, where=where)
-        if schema is None:
-            schema = found
-        _check_same(schema, found, first=files[0], file=file)
+        footer = _read_footer(file, where=where)
+        if not footer.metadata.num_rows:
+            # No rows, no matter of what types: those of an empty table are often anybody's guess.
+            continue
+        footer = replace(footer, schema=_wanted_schema(footer, columns, where=where))
+        first = first or footer
+        _check_same(first, footer, where=where)
         try:
-            fragments += _fragments(footer, schema, file=file)
-            with_nulls |= _columns_with_nulls(footer, schema.names)
+            fragments += _fragments(footer)
+            with_nulls |= _columns_with_nulls(footer)
         except DAMAGED as error:
-            raise DataError(f"{file}: its footer is damaged: {error}") from error
-    if schema is None or not fragments:
-        raise DataError(f"{where}: no rows in {len(files)} file(s) of {', '.join(paths)}")
+            raise DataError(f"{where}: {file}: its footer is damaged: {error}") from error
+        rows = footer.metadata.num_rows
+        sources.append(plan.SourceFile(path=str(file), rows=rows, digest=footer.digest))
+    if first is None or not fragments:
+        number = f"{len(files)} file{'s' * (len(files) != 1)}"
+        raise DataError(f"{where}: no rows in {number} of {', '.join(paths)}")
     indexed = tuple(
         plan.Column(name=field.name, dtype=str(field.type), has_nulls=field.name in with_nulls)
-        for field in schema
+        for field in first.schema
     )
-    return plan.DatasetIndex(fragments=tuple(fragments), columns=indexed)
+    return plan.DatasetIndex(fragments=tuple(fragments), columns=indexed, sources=tuple(sources))
 
 
-def _expand(path: str, *, root: Path, where: str) -> list[Path]:
-    full = root / path
-    if full.is_dir():
-        files = sorted(
-            file
-            for file in full.rglob("*.parquet")
-            if not any(part.startswith(("_", ".")) for part in file.relative_to(full).parts)
-        )
-        if not files:
-            raise DataError(f"{where}: the folder {full} holds no *.parquet file")
-        return files
-    if full.is_file():
-        return [full]
-    files = sorted(Path(match) for match in glob.glob(str(full), recursive=True))  # noqa: PTH207
-    if not files:
-        raise DataError(f"{where}: {full} does not exist and matches no file")
-    return [file for file in files if file.is_file()]
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Footer:
+    """What a file says about itself: where its rows are, and of which (logical) types."""
+
+    file: Path
+    metadata: pq.FileMetaData
+    schema: pa.Schema
+    digest: str
 
 
-def _footer(file: Path) -> tuple[pq.FileMetaData, pa.Schema]:
+def _read_footer(file: Path, *, where: str) -> _Footer:
+    """Reads a footer once, so that what is hashed is what is parsed."""
     try:
-        footer = pq.read_metadata(file)
-        schema = footer.schema.to_arrow_schema()
+        content = _footer_bytes(file)
+        metadata = pq.read_metadata(pa.BufferReader(content))
+        schema = metadata.schema.to_arrow_schema()
     except (*DAMAGED, OSError) as error:
-        raise DataError(f"{file}: not a readable Parquet file: {error}") from error
+        raise DataError(f"{where}: {file}: not a readable Parquet file: {error}") from error
     if len(set(schema.names)) < len(schema.names):
         repeated = next(name for name in schema.names if schema.names.count(name) > 1)
-        raise DataError(f"{file} has more than one column {repeated!r}")
-    return footer, schema
+        raise DataError(f"{where}: {file} has more than one column {repeated!r}")
+    return _Footer(
+        file=file,
+        metadata=metadata,
+        schema=pa.schema([(field.name, logical_type(field.type)) for field in schema]),
+        # Sizes, places and statistics of every page of values: other content, another footer.
+        digest=hashlib.sha256(content).hexdigest()[:_DIGITS],
+    )
 
 
-def _wanted_schema(
-    schema: pa.Schema, columns: Sequence[str] | None, *, file: Path, where: str
-) -> pa.Schema:
+def _footer_bytes(file: Path) -> bytes:
+    """The end of a file, from the footer on, or all that may be a part of it."""
+    with file.open("rb") as opened:
+        size = opened.seek(0, os.SEEK_END)
+        opened.seek(max(0, size - _TAIL_BYTES))
+        tail = opened.read()
+        length = int.from_bytes(tail[-8:-4], "little") + 8
+        if len(tail) < length <= size:
+            opened.seek(size - length)
+            tail = opened.read()
+    return tail[-length:]
+
+
+def _wanted_schema(footer: _Footer, columns: Sequence[str] | None, *, where: str) -> pa.Schema:
+    schema = footer.schema
     if columns is None:
-        return schema.remove_metadata()
+        return schema
     missing = [name for name in columns if name not in schema.names]
     if missing:
+        close = difflib.get_close_matches(missing[0], schema.names, n=1)
+        question = f"; did you mean {close[0]!r}?" if close else ";"
         raise DataError(
-            f"{where}: {file} has no column {', '.join(map(repr, missing))};"
+            f"{where}: {footer.file} has no column {', '.join(map(repr, missing))}{question}"
             f" it has {', '.join(schema.names)}"
         )
     return pa.schema([schema.field(name) for name in columns])
 
 
-def _check_same(first_schema: pa.Schema, schema: pa.Schema, *, first: Path, file: Path) -> None:
-    if first_schema.equals(schema):
-        return
-    for field in first_schema:
-        if field.name not in schema.names:
-            raise DataError(f"{file} has no column {field.name!r}, but {first} has")
-        got = schema.field(field.name).type
+def _check_same(first: _Footer, other: _Footer, *, where: str) -> None:
+    names = other.schema.names
+    for field in first.schema:
+        if field.name not in names:
+            raise DataError(
+                f"{where}: {other.file} has no column {field.name!r}, but {first.file} has",
+                hint=_DRIFT_HINT,
+            )
+        got = other.schema.field(field.name).type
         if got != field.type:
-            raise DataError(f"{file}: column {field.name!r} is {got}, but {field.type} in {first}")
-    extra = [name for name in schema.names if name not in first_schema.names]
-    if extra:
+            raise DataError(
+                f"{where}: {other.file}: column {field.name!r} is {got}, but {field.type} in"
+                f" {first.file}",
+                hint=f"write all files with one type, or leave {field.name!r} out of `columns`",
+            )
+    if extra := [name for name in names if name not in first.schema.names]:
         raise DataError(
-            f"{file} has a column {extra[0]!r} that {first} lacks",
-            hint="name the wanted columns in the source's `columns`",
+            f"{where}: {other.file} has a column {extra[0]!r} that {first.file} lacks",
+            hint=_DRIFT_HINT,
         )
 
 
-def _fragments(
-    footer: pq.FileMetaData, schema: pa.Schema, *, file: Path
-) -> Iterator[plan.Fragment]:
-    widths = {field.name: _width(field.type) for field in schema}
-    for number in range(footer.num_row_groups):
-        group = footer.row_group(number)
+def _fragments(footer: _Footer) -> Iterator[plan.Fragment]:
+    widths = {field.name: width_of(field.type) for field in footer.schema}
+    for number in range(footer.metadata.num_row_groups):
+        group = footer.metadata.row_group(number)
         if group.num_rows < 0:
-            raise DataError(f"{file}: row group {number} claims {group.num_rows} rows")
+            raise DataError(f"{footer.file}: row group {number} claims {group.num_rows} rows")
         if group.num_rows:
             yield plan.Fragment(
-                path=str(file),
+                path=str(footer.file),
                 row_group=number,
                 rows=group.num_rows,
                 bytes=_bytes_in_memory(group, widths),
@@ -150,26 +179,14 @@ def _bytes_in_memory(group: pq.RowGroupMetaData, widths: Mapping[str, int | None
     return fixed + encoded
 
 
-def _width(kind: pa.DataType) -> int | None:
-    """Bytes of one value, None where values differ."""
-    if pa.types.is_fixed_size_list(kind):
-        inner = _width(kind.value_type)
-        return None if inner is None else inner * int(kind.list_size)
-    if pa.types.is_primitive(kind):
-        return max(1, int(kind.bit_width) // 8)
-    if pa.types.is_fixed_size_binary(kind):
-        return int(kind.byte_width)
-    return None
-
-
-def _columns_with_nulls(footer: pq.FileMetaData, names: Sequence[str]) -> set[str]:
+def _columns_with_nulls(footer: _Footer) -> set[str]:
     """Columns with gaps; without statistics a gap has to be expected."""
     found = set()
-    for number in range(footer.num_row_groups):
-        for leaf in _leaves(footer.row_group(number)):
+    for number in range(footer.metadata.num_row_groups):
+        for leaf in _leaves(footer.metadata.row_group(number)):
             counted = leaf.is_stats_set and leaf.statistics.has_null_count
             if not counted or leaf.statistics.null_count:
-                found.add(_top_level(leaf.path_in_schema, names))
+                found.add(_top_level(leaf.path_in_schema, footer.schema.names))
     return found
 
 

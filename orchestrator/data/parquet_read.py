@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from orchestrator.data.codec import Column, Columns
 from orchestrator.data.parquet_index import DAMAGED
+from orchestrator.data.parquet_types import logical_type, to_logical
 from orchestrator.errors import DataError
 from orchestrator.plan import index as plan
 from orchestrator.plan.order import Piece
@@ -76,9 +77,9 @@ def _row_group(fragment: plan.Fragment, columns: Sequence[plan.Column]) -> pa.Ta
         if column.name not in table.schema.names:
             raise DataError(f"{where} has no column {column.name!r}: {_CHANGED}")
         values = table[column.name]
-        if str(values.type) != column.dtype:
+        if str(logical_type(values.type)) != column.dtype:
             raise DataError(
-                f"{where}: column {column.name!r} is {values.type}, the index says"
+                f"{where}: column {column.name!r} is {logical_type(values.type)}, the index says"
                 f" {column.dtype}: {_CHANGED}"
             )
         if values.null_count and not column.has_nulls:
@@ -89,9 +90,11 @@ def _row_group(fragment: plan.Fragment, columns: Sequence[plan.Column]) -> pa.Ta
 
 
 def _gather(parts: Sequence[pa.ChunkedArray], column: plan.Column, *, where: str) -> Column:
-    # Not as tables: two files may differ in what they promise about gaps, and such do not join.
-    values = pa.chunked_array([chunk for part in parts for chunk in part.chunks], parts[0].type)
     try:
+        # Not as tables: two files may differ in what they promise about gaps, and such do not join.
+        # To logical types first: as they are, numpy would take any entry of a dictionary for a gap.
+        plain = [to_logical(part) for part in parts]
+        values = pa.chunked_array([chunk for part in plain for chunk in part.chunks], plain[0].type)
         return _to_numpy(values, column)
     except DAMAGED as error:
         raise DataError(
@@ -102,9 +105,6 @@ def _gather(parts: Sequence[pa.ChunkedArray], column: plan.Column, *, where: str
 def _to_numpy(values: pa.ChunkedArray, column: plan.Column) -> Column:
     # What an array becomes must not depend on whether a gap is among the rows at hand: gaps
     # anywhere make whole numbers floating point everywhere (see plan.index.Column).
-    if pa.types.is_dictionary(values.type):
-        # Spelled out: as it is, Arrow would take any entry for a gap.
-        values = values.cast(values.type.value_type)
     kind = values.type
     if pa.types.is_fixed_size_list(kind) and _is_number(kind.value_type):
         return _vectors(values, column)

@@ -2,12 +2,16 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from orchestrator.plan.order import permutation_check
 from orchestrator.plan.stream import StreamPlan
 from orchestrator.spec.job import JobSpec
+from orchestrator.spec.transform import TransformSpec
+
+DATA_PART = "data"
+CODE_SUFFIX = ", code"
 
 _SHOWN = 40
 
@@ -36,33 +40,40 @@ def order_fingerprint(
     window = stream.geometry.window_steps * stream.geometry.batch
     whole = window >= stream.index.rows
     parts = {
-        "data": stream.index.digest(spec.runtime.working_dir),
+        DATA_PART: stream.index.digest(spec.runtime.working_dir),
         "seed": str(spec.seed),
         "training.global_batch_size": str(stream.geometry.batch),
         "shuffle": shuffle if shuffle != "window" else f"window of {'all' if whole else window}",
         "shuffle generator": permutation_check(),
     }
-    used = [transform for transform in spec.transforms if "train" in transform.splits]
-    for position, transform in enumerate(used, start=1):
-        name = f"transform {position} ({transform.use})"
+    for name, transform in counted_transforms(spec):
         parts[f"{name}, arguments"] = json.dumps(transform.with_, sort_keys=True)
-        parts[f"{name}, code"] = transform_hashes[transform.use]
+        parts[f"{name}{CODE_SUFFIX}"] = transform_hashes[transform.use]
     return Fingerprint(parts=parts)
 
 
-def differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
-    """One line for each part that differs, fit to be shown."""
-    lines = []
+def counted_transforms(spec: JobSpec) -> Iterator[tuple[str, TransformSpec]]:
+    """The transforms of the training rows, each with the name that its parts begin with."""
+    used = [transform for transform in spec.transforms if "train" in transform.splits]
+    for position, transform in enumerate(used, start=1):
+        yield f"transform {position} ({transform.use})", transform
+
+
+def differences(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str]:
+    """A line for each part that differs, by the name of the part; hashes are not shown."""
+    lines = {}
     for name in sorted(old.keys() | new.keys()):
         was, now = old.get(name), new.get(name)
         if was == now:
             continue
         if was is None:
-            lines.append(f"{name} is new")
+            lines[name] = f"{name} is new"
         elif now is None:
-            lines.append(f"{name} is gone")
+            lines[name] = f"{name} is gone"
+        elif name == DATA_PART or name.endswith(CODE_SUFFIX):
+            lines[name] = f"{name} changed"
         else:
-            lines.append("{} was {}, is now {}".format(name, *_apart(was, now)))
+            lines[name] = "{} was {}, is now {}".format(name, *_apart(was, now))
     return lines
 
 

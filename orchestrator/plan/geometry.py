@@ -7,6 +7,10 @@ rows are shared among workers, superblocks how they travel.
 from dataclasses import dataclass
 
 MOST_LANES = 32
+# Busiest worker's lanes over those of the least busy, from which on the others wait too long.
+_UNEVEN = 1.5
+# Rows that a better batch may be away from the one that was asked for.
+_REACH = 1000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,6 +113,32 @@ class StreamGeometry:
 def default_lanes(batch: int) -> int:
     """The largest divisor of the global batch up to 32: a function of the batch alone."""
     return max(lanes for lanes in range(1, min(MOST_LANES, batch) + 1) if batch % lanes == 0)
+
+
+def share_well(lanes: int, workers: int) -> bool:
+    """Whether each worker gets a lane, and none gets far more of them than another."""
+    return lanes >= workers and -(-lanes // workers) < _UNEVEN * (lanes // workers)
+
+
+def nearest_batches(batch: int, workers: int) -> list[int]:
+    """The nearest batch sizes, one below and one above, whose lanes the workers share well."""
+    if workers > MOST_LANES:
+        return []
+    below = range(batch - 1, max(0, batch - _REACH), -1)
+    above = range(batch + 1, batch + _REACH)
+    found = [
+        next((size for size in sizes if share_well(default_lanes(size), workers)), None)
+        for sizes in (below, above)
+    ]
+    return [size for size in found if size is not None]
+
+
+def fewest_lanes(batch: int, workers: int) -> int | None:
+    """The fewest lanes that a batch can be cut into and the workers share well; None for none."""
+    sizes = range(workers, min(batch, workers + _REACH) + 1)
+    fitting = (lanes for lanes in sizes if batch % lanes == 0 and share_well(lanes, workers))
+    # A lane for each row: where the batch is prime there is nothing between 1 and that.
+    return next(fitting, batch if share_well(batch, workers) else None)
 
 
 def choose_window_steps(*, steps_per_epoch: int, batch: int, window_rows: int) -> int:

@@ -1,11 +1,15 @@
 """The index of a data set: its fragments in a fixed order, with exact row counts."""
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+
+# Files that a message names.
+_SHOWN = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,6 +23,15 @@ class Fragment:
     row_group: int
     rows: int
     bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceFile:
+    """A file with rows; `digest` changes with its content, even where its rows stay as many."""
+
+    path: str
+    rows: int
+    digest: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +53,7 @@ class DatasetIndex:
 
     fragments: tuple[Fragment, ...]
     columns: tuple[Column, ...]
+    sources: tuple[SourceFile, ...] = ()
 
     @cached_property
     def fragment_rows(self) -> NDArray[np.int64]:
@@ -63,24 +77,59 @@ class DatasetIndex:
         return self.bytes / max(1, self.rows)
 
     def locate(self, row: int) -> tuple[str, int]:
-        """The file that holds a row of this split, and the row's number in that file, from 0."""
+        """The file that holds a row, and the row's position in it, counted from 0."""
         ends = np.cumsum(self.fragment_rows)
         number = int(np.searchsorted(ends, row, side="right"))
-        fragment = self.fragments[number]
-        before = sum(
-            earlier.rows for earlier in self.fragments[:number] if earlier.path == fragment.path
-        )
-        return fragment.path, before + row - int(ends[number]) + fragment.rows
+        if row < 0 or number == len(ends):
+            raise IndexError(f"row {row} of a data set of {self.rows} rows")
+        path = self.fragments[number].path
+        # Over the file's row groups: those before this one are the fragments before it.
+        before = sum(other.rows for other in self.fragments[:number] if other.path == path)
+        return path, before + row - int(ends[number]) + self.fragments[number].rows
 
     def digest(self, root: str) -> str:
-        """A hash of everything that decides which row has which number.
+        """A hash of everything that decides which row has which number, and what is in it.
 
         Paths count relative to `root`, so that moving the whole job elsewhere changes nothing.
         """
         text = hashlib.sha256()
         for f in self.fragments:
-            path = f.path.removeprefix(root.rstrip("/") + "/")
-            text.update(f"{path}\0{f.row_group}\0{f.rows}\n".encode())
+            text.update(f"{_relative(f.path, root)}\0{f.row_group}\0{f.rows}\n".encode())
+        for path, content in self.listing(root).items():
+            text.update(f"{path}\0{content}\n".encode())
         for column in self.columns:
             text.update(f"{column.name}\0{column.dtype}\0{column.has_nulls}\n".encode())
         return text.hexdigest()
+
+    def listing(self, root: str) -> dict[str, str]:
+        """Each file with its rows and digest, in order: what a change of the digest is named by."""
+        return {
+            _relative(source.path, root): f"{source.rows} rows, {source.digest}"
+            for source in self.sources
+        }
+
+
+def file_changes(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    """What became of the files between two listings, a line for each kind of change."""
+    changed = [path for path, content in new.items() if old.get(path, content) != content]
+    added = [path for path in new if path not in old]
+    gone = [path for path in old if path not in new]
+    lines = [
+        f"{_some(paths)} {'are' if len(paths) > 1 else 'is'} {what}"
+        for paths, what in ((changed, "changed"), (added, "new"), (gone, "gone"))
+        if paths
+    ]
+    if not lines and list(old) != list(new):
+        lines.append("the files come in another order")
+    return lines
+
+
+def _some(paths: Sequence[str]) -> str:
+    if len(paths) == 1:
+        return paths[0]
+    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+    return f"{len(paths)} files ({', '.join(paths[:_SHOWN])}{more})"
+
+
+def _relative(path: str, root: str) -> str:
+    return path.removeprefix(root.rstrip("/") + "/")

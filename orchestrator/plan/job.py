@@ -9,7 +9,7 @@ from orchestrator.plan.fingerprint import Fingerprint, order_fingerprint
 from orchestrator.plan.fitted import PlannedFit, fitted_problems, plan_fits
 from orchestrator.plan.geometry import StreamGeometry
 from orchestrator.plan.index import DatasetIndex
-from orchestrator.plan.preflight import find_problems, find_warnings, mend_of
+from orchestrator.plan.preflight import find_problems, find_warnings, refusal
 from orchestrator.plan.resources import ClusterCapacity, ResourcePlan, job_resources
 from orchestrator.plan.stream import StreamPlan, plan_streams
 from orchestrator.spec.job import JobSpec
@@ -88,21 +88,24 @@ def build_plan(
         streams["validation"].stages if "validation" in streams else (),
         capacity,
     )
-    problems = find_problems(spec, streams["train"], resources)
-    problems += fitted_problems(spec, fitted)
+    train_stream, kept = streams["train"], streams.get("validation")
+    problems = [
+        *find_problems(spec, train_stream, kept, resources),
+        *fitted_problems(spec, fitted),
+    ]
     if problems:
-        raise PlanError("\n".join(problems), hint=mend_of(resources))
+        raise refusal(problems, resources)
     return JobPlan(
         spec=spec,
         run_dir=Path(spec.runtime.working_dir) / spec.checkpoint.storage / spec.name,
-        train=streams["train"],
-        validation=streams.get("validation"),
+        train=train_stream,
+        validation=kept,
         fitted=plan_fits(spec, fitted),
         total_steps=total,
         validate_every=_in_steps(spec.training.validate_every, geometry),
         resources=resources,
-        fingerprint=order_fingerprint(spec, streams["train"], transform_hashes),
-        warnings=tuple(find_warnings(spec, streams["train"], capacity)),
+        fingerprint=order_fingerprint(spec, train_stream, transform_hashes),
+        warnings=tuple(find_warnings(spec, train_stream, kept, resources)),
     )
 
 

@@ -1,8 +1,14 @@
 """What speaks against a job before anything of it is started."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from orchestrator.plan.geometry import StreamGeometry
+from orchestrator.errors import PlanError
+from orchestrator.plan.geometry import (
+    StreamGeometry,
+    fewest_lanes,
+    nearest_batches,
+    share_well,
+)
 from orchestrator.plan.resources import ClusterCapacity, ResourcePlan
 from orchestrator.plan.stream import StreamPlan
 from orchestrator.spec.job import JobSpec
@@ -12,45 +18,90 @@ from orchestrator.units import format_bytes
 _COPIES_OF_A_WINDOW = 2
 
 
-def find_problems(spec: JobSpec, train: StreamPlan, resources: ResourcePlan) -> list[str]:
+def find_problems(
+    spec: JobSpec, train: StreamPlan, validation: StreamPlan | None, resources: ResourcePlan
+) -> list[str]:
     """Every reason why the job cannot be run as asked, a line each."""
     return [
         *_missing_problems(spec),
         *_device_problems(spec),
-        *_shape_problems(spec, train.geometry),
+        *_column_problems(train, validation),
+        *_lane_problems(spec, train.geometry),
+        *_superblock_problems(train.geometry),
         *_memory_problems(train, resources.capacity),
         *resources.problems(),
     ]
 
 
-def mend_of(resources: ResourcePlan) -> str | None:
-    """How a lack of resources can be mended, where that is in the user's hands."""
-    capacity = resources.capacity
-    if capacity.embedded and resources.cpus > capacity.cpus:
-        return f"runtime.cpus: {int(-(-resources.cpus // 1))} declares as many logical CPUs"
-    return None
+def refusal(problems: Sequence[str], resources: ResourcePlan) -> PlanError:
+    """One error for all problems, with what would mend a lack of resources."""
+    lines = "".join(f"\n  {problem}" for problem in problems)
+    text = problems[0] if len(problems) == 1 else f"{len(problems)} problems in the plan:{lines}"
+    return PlanError(text, hint=_mend_of(resources))
 
 
-def find_warnings(spec: JobSpec, stream: StreamPlan, capacity: ClusterCapacity) -> list[str]:
+def find_warnings(
+    spec: JobSpec, stream: StreamPlan, validation: StreamPlan | None, resources: ResourcePlan
+) -> list[str]:
     """What will work, but not well, a line each."""
-    found = []
+    return [
+        *_reading_warnings(stream),
+        *_batch_warnings(spec, stream.geometry),
+        *_column_warnings(stream, validation),
+        *_sharing_warnings(spec, resources),
+    ]
+
+
+def _reading_warnings(stream: StreamPlan) -> Iterator[str]:
+    geometry = stream.geometry
     amplification = stream.sample_order().read_amplification()
     if amplification > 1.25:
-        found.append(
+        yield (
             f"each row is read {amplification:.1f} times on average: row groups are long beside a"
-            f" window of {stream.geometry.window_steps * stream.geometry.batch} rows; raise"
+            f" window of {geometry.window_steps * geometry.batch} rows; raise"
             " dataset.shuffle.rows or write smaller row groups"
         )
-    if capacity.embedded and spec.scaling.workers > capacity.cores:
-        found.append(
-            f"{spec.scaling.workers} training workers share {capacity.cores} processor cores"
-        )
-    if stream.geometry.superblock_steps < 8 and stream.geometry.steps_per_epoch >= 64:
-        found.append(
-            f"a block carries only {stream.geometry.superblock_steps} batches, so that the cost of"
+    if geometry.superblock_steps < 8 and geometry.steps_per_epoch >= 64:
+        yield (
+            f"a block carries only {geometry.superblock_steps} batches, so that the cost of"
             " a block weighs on each of them"
         )
-    return found
+
+
+def _batch_warnings(spec: JobSpec, geometry: StreamGeometry) -> Iterator[str]:
+    workers, lanes = spec.scaling.workers, geometry.lanes
+    if geometry.batch > geometry.rows:
+        yield (
+            f"training.global_batch_size is {geometry.batch}, but there are {geometry.rows} rows:"
+            " an epoch is one step of all of them"
+        )
+    if not share_well(lanes, workers):
+        text = (
+            f"{workers} workers share {lanes} lanes unevenly: some take {-(-lanes // workers)},"
+            f" others {lanes // workers} and wait"
+        )
+        mends = _lane_mends(spec, geometry.batch)
+        yield f"{text}; better: {' or '.join(mends)}" if mends else text
+
+
+def _column_warnings(train: StreamPlan, validation: StreamPlan | None) -> Iterator[str]:
+    if validation is None:
+        return
+    there = {column.name for column in validation.index.columns}
+    missing = [column.name for column in train.index.columns if column.name not in there]
+    if missing:
+        yield (
+            f"dataset.validation has no column {', '.join(map(repr, missing))}, which"
+            " dataset.train has: a transform of both, or the task, may want it"
+        )
+
+
+def _sharing_warnings(spec: JobSpec, resources: ResourcePlan) -> Iterator[str]:
+    capacity = resources.capacity
+    if capacity.embedded and spec.scaling.workers > capacity.cores:
+        yield f"{spec.scaling.workers} training workers share {capacity.cores} processor cores"
+    if (waiting := resources.waits_for()) is not None:
+        yield waiting
 
 
 def _missing_problems(spec: JobSpec) -> Iterator[str]:
@@ -83,19 +134,62 @@ def _memory_problems(train: StreamPlan, capacity: ClusterCapacity) -> Iterator[s
         )
 
 
-def _shape_problems(spec: JobSpec, geometry: StreamGeometry) -> list[str]:
-    problems = []
-    if spec.scaling.workers > geometry.lanes:
-        problems.append(
-            f"scaling.workers is {spec.scaling.workers}, but a global batch of {geometry.batch}"
-            f" rows has {geometry.lanes} lanes, and a lane goes to one worker"
+def _column_problems(train: StreamPlan, validation: StreamPlan | None) -> Iterator[str]:
+    if validation is None:
+        return
+    types = {column.name: column.dtype for column in train.index.columns}
+    for column in validation.index.columns:
+        wanted = types.get(column.name, column.dtype)
+        if column.dtype != wanted:
+            yield (
+                f"dataset.validation: column {column.name!r} is {column.dtype}, but {wanted} in"
+                " dataset.train"
+            )
+
+
+def _lane_problems(spec: JobSpec, geometry: StreamGeometry) -> Iterator[str]:
+    workers, lanes = spec.scaling.workers, geometry.lanes
+    if workers > lanes:
+        mends = [f"scaling.workers: {lanes} at most", *_lane_mends(spec, geometry.batch)]
+        yield (
+            f"scaling.workers is {workers}, but a global batch of {geometry.batch} rows is cut into"
+            f" {lanes} lane{'s' * (lanes != 1)}, and a lane goes to one worker;"
+            f" {', or '.join(mends)}"
         )
+
+
+def _lane_mends(spec: JobSpec, batch: int) -> list[str]:
+    """Settings with which the workers would share the lanes well."""
+    mends = []
+    if spec.scaling.lanes == "auto":
+        sizes = [f"{size}" for size in nearest_batches(batch, spec.scaling.workers)]
+        if sizes:
+            mends.append(f"training.global_batch_size: {' or '.join(sizes)}")
+    if (lanes := fewest_lanes(batch, spec.scaling.workers)) is not None:
+        rows = batch // lanes
+        mends.append(f"scaling.lanes: {lanes} (lanes of {rows} row{'s' * (rows != 1)})")
+    return mends
+
+
+def _superblock_problems(geometry: StreamGeometry) -> Iterator[str]:
     window = geometry.window_steps
     if window % geometry.superblock_steps:
         fitting = [str(steps) for steps in range(1, window + 1) if window % steps == 0]
         shown = fitting if len(fitting) <= 12 else [*fitting[:11], "..."]
-        problems.append(
+        yield (
             f"scaling.superblock_steps is {geometry.superblock_steps}, which does not divide the"
             f" window of {window} steps; these do: {', '.join(shown)}"
         )
-    return problems
+
+
+def _mend_of(resources: ResourcePlan) -> str | None:
+    capacity = resources.capacity
+    mends = []
+    if capacity.embedded and resources.cpus > capacity.cpus:
+        cpus = int(-(-resources.cpus // 1))
+        mends.append(f"runtime.cpus: {cpus} declares as many logical CPUs")
+    if resources.gpus and not capacity.gpus:
+        mends.append("scaling.gpus_per_worker: 0 trains without GPUs")
+    if resources.problems() and (most := resources.most_workers()):
+        mends.append(f"scaling.workers: {most} fits")
+    return "; ".join(mends) or None

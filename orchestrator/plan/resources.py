@@ -1,40 +1,77 @@
 """What a job needs of a cluster, and whether the cluster has it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
+from orchestrator.plan.placement import (
+    ROUNDING,
+    Bundle,
+    Node,
+    fit_together,
+    fits_alone,
+    largest_number,
+)
 from orchestrator.plan.stages import Stage
 from orchestrator.spec.scaling import ScalingSpec
 from orchestrator.units import format_count
 
 # Ray schedules the making of window numbers as one task of one CPU, in each stream.
 NUMBERING_CPUS = 1.0
-# Ray counts in ten-thousandths; sums of fractions are off by less.
-_ROUNDING = 1e-6
+_TRAINING = "training"
+# Kinds of node that a message lists.
+_SHOWN = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClusterCapacity:
     """What a cluster offers; `cores` are physical where they are known to be ours alone.
 
-    `memory_bytes` is that of the machine, None where it is not known.
+    `nodes` is empty for a single machine. `free` is what others have left of a cluster that is
+    shared, None where nobody else is on it. `memory_bytes` is that of the machine, None where it
+    is not known.
     """
 
     cpus: float
     gpus: float
     cores: int
     embedded: bool
+    nodes: tuple[Node, ...] = ()
+    free: Node | None = None
     memory_bytes: int | None = None
+
+    @property
+    def machines(self) -> tuple[Node, ...]:
+        """What each machine offers."""
+        return self.nodes or (Node(cpus=self.cpus, gpus=self.gpus),)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Need:
-    """One line of the resource plan."""
+    """One line of the resource plan: workers that are alike, from `least` to `most` of them."""
 
     what: str
-    count: str
-    cpus: float
-    gpus: float
+    least: int = 1
+    most: int = 1
+    cpus_each: float
+    gpus_each: float = 0.0
+
+    @property
+    def count(self) -> str:
+        low, high = format_count(self.least), format_count(self.most)
+        return low if low == high else f"{low} to {high}"
+
+    @property
+    def cpus(self) -> float:
+        return self.most * self.cpus_each
+
+    @property
+    def gpus(self) -> float:
+        return self.most * self.gpus_each
+
+    @property
+    def bundle(self) -> Bundle:
+        return Bundle(count=self.most, cpus=self.cpus_each, gpus=self.gpus_each)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,35 +91,95 @@ class ResourcePlan:
 
     def problems(self) -> list[str]:
         """What the cluster lacks; empty where everything fits."""
-        found = []
-        if self.cpus > self.capacity.cpus + _ROUNDING:
-            found.append(self._lack("CPUs", self.cpus, self.capacity.cpus))
-        if self.gpus > self.capacity.gpus + _ROUNDING:
-            found.append(self._lack("GPUs", self.gpus, self.capacity.gpus))
+        found = [*self._lacking(), *self._too_large()]
+        if not found and not self._fits(self.needs):
+            workers = "; ".join(
+                f"{need.what}: {need.most} x {_size(need.cpus_each, need.gpus_each)}"
+                for need in self.needs
+            )
+            found.append(
+                f"the workers do not fit on the nodes together ({workers}); there are"
+                f" {_described(self.capacity.machines)}"
+            )
         return found
 
-    def _lack(self, kind: str, wanted: float, held: float) -> str:
-        attribute = "cpus" if kind == "CPUs" else "gpus"
-        shares = "; ".join(
-            f"{need.what}: {getattr(need, attribute):g}"
-            for need in self.needs
-            if getattr(need, attribute)
+    def most_workers(self) -> int:
+        """The most training workers, fewer than are asked for, that fit beside everything else."""
+
+        def fits(workers: int) -> bool:
+            return self._fits(
+                [
+                    replace(need, least=workers, most=workers) if need.what == _TRAINING else need
+                    for need in self.needs
+                ]
+            )
+
+        asked = sum(need.most for need in self.needs if need.what == _TRAINING)
+        return largest_number(fits, max(0, asked - 1))
+
+    def waits_for(self) -> str | None:
+        """What others have to let go of first, where the cluster is shared and busy."""
+        free = self.capacity.free
+        if free is None:
+            return None
+        short = [
+            f"{amount(wanted, kind)}, of which {max(0.0, left):g} are free now"
+            for kind, wanted, left in (("CPU", self.cpus, free.cpus), ("GPU", self.gpus, free.gpus))
+            if wanted > left + ROUNDING
+        ]
+        if not short:
+            return None
+        return (
+            f"the job needs {' and '.join(short)}, because others use the cluster: it waits until"
+            " they let go of the rest"
         )
-        return f"the job needs {wanted:g} {kind} ({shares}), the cluster has {held:g}"
+
+    def _lacking(self) -> Iterator[str]:
+        cpus = [(need.what, need.cpus) for need in self.needs]
+        gpus = [(need.what, need.gpus) for need in self.needs]
+        for unit, shares, held in (
+            ("CPU", cpus, self.capacity.cpus),
+            ("GPU", gpus, self.capacity.gpus),
+        ):
+            wanted = sum(share for _, share in shares)
+            if wanted > held + ROUNDING:
+                listed = "; ".join(f"{what}: {share:g}" for what, share in shares if share)
+                yield f"the job needs {amount(wanted, unit)} ({listed}), the cluster has {held:g}"
+
+    def _too_large(self) -> Iterator[str]:
+        machines = self.capacity.machines
+        if len(machines) == 1:
+            return  # What one machine lacks is what the cluster lacks.
+        for need in self.needs:
+            if need.most and not fits_alone(need.bundle, machines):
+                asked = _size(need.cpus_each, need.gpus_each)
+                yield (
+                    f"{need.what}: a worker asks for {asked}, and no node has that; there are"
+                    f" {_described(machines)}"
+                )
+
+    def _fits(self, needs: Sequence[Need]) -> bool:
+        return fit_together([need.bundle for need in needs], self.capacity.machines)
 
 
 def auto_workers(
-    *, capacity: ClusterCapacity, taken_cpus: float, cpus_of_each: Sequence[float]
+    *, capacity: ClusterCapacity, taken: Sequence[Need], pools: Sequence[Stage]
 ) -> int:
     """Workers of each preprocessing pool where the spec leaves it open: one a core, if they fit.
 
     Args:
-        taken_cpus: what everything else in the job needs.
-        cpus_of_each: for each such pool, the CPUs of one of its workers.
+        taken: what everything else in the job needs.
+        pools: the pools that are left open.
     """
-    free = capacity.cpus - taken_cpus
-    fitting = int(free / sum(cpus_of_each) + _ROUNDING) if cpus_of_each else 1
-    return max(1, min(fitting, capacity.cores))
+    if not pools:
+        return 1
+    fixed = [need.bundle for need in taken]
+
+    def fits(workers: int) -> bool:
+        own = [Bundle(count=workers, cpus=pool.cpus, gpus=pool.gpus) for pool in pools]
+        return fit_together([*fixed, *own], capacity.machines)
+
+    return max(1, largest_number(fits, capacity.cores))
 
 
 def stage_needs(stages: Sequence[Stage], *, what: str) -> list[Need]:
@@ -90,13 +187,14 @@ def stage_needs(stages: Sequence[Stage], *, what: str) -> list[Need]:
     needs = [
         Need(
             what=what if not position else f"{what}, stage {position + 1}",
-            count=_span(stage.workers),
-            cpus=stage.most_cpus,
-            gpus=stage.most_gpus,
+            least=stage.workers[0],
+            most=stage.workers[1],
+            cpus_each=stage.cpus,
+            gpus_each=stage.gpus,
         )
         for position, stage in enumerate(stages)
     ]
-    return [*needs, Need(what=f"{what}, numbering", count="1", cpus=NUMBERING_CPUS, gpus=0.0)]
+    return [*needs, Need(what=f"{what}, numbering", cpus_each=NUMBERING_CPUS)]
 
 
 def job_resources(
@@ -108,10 +206,11 @@ def job_resources(
     """Everything that a job runs at once; without validation there are no stages of it."""
     needs = [
         Need(
-            what="training",
-            count=str(scaling.workers),
-            cpus=scaling.workers * scaling.cpus_per_worker,
-            gpus=scaling.workers * scaling.gpus_per_worker,
+            what=_TRAINING,
+            least=scaling.workers,
+            most=scaling.workers,
+            cpus_each=scaling.cpus_per_worker,
+            gpus_each=scaling.gpus_per_worker,
         ),
         *stage_needs(training_stages, what="preprocessing"),
     ]
@@ -120,6 +219,20 @@ def job_resources(
     return ResourcePlan(needs=tuple(needs), capacity=capacity)
 
 
-def _span(workers: tuple[int, int]) -> str:
-    low, high = workers
-    return format_count(low) if low == high else f"{low} to {high}"
+def amount(number: float, unit: str) -> str:
+    """A number of units as people write it: 1 CPU, 2 CPUs."""
+    return f"{number:g} {unit}" + "s" * (number != 1)
+
+
+def _size(cpus: float, gpus: float) -> str:
+    return amount(cpus, "CPU") + (f" and {amount(gpus, 'GPU')}" if gpus else "")
+
+
+def _described(nodes: Sequence[Node]) -> str:
+    """The nodes in words, those that are alike together, the largest first."""
+    kinds = Counter((node.gpus, node.cpus) for node in nodes)
+    shown = [
+        f"{count} node{'s' * (count != 1)} of {_size(cpus, gpus)}"
+        for (gpus, cpus), count in sorted(kinds.items(), reverse=True)
+    ]
+    return ", ".join(shown[:_SHOWN]) + (", and others" if len(shown) > _SHOWN else "")

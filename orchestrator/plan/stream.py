@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from orchestrator.plan.geometry import StreamGeometry, cut_stream, default_lanes
 from orchestrator.plan.index import DatasetIndex
 from orchestrator.plan.order import SampleOrder
-from orchestrator.plan.resources import ClusterCapacity, auto_workers
+from orchestrator.plan.resources import ClusterCapacity, auto_workers, job_resources
 from orchestrator.plan.stages import Stage, make_stages
 from orchestrator.spec.job import JobSpec
 from orchestrator.spec.transform import Split, TransformSpec
@@ -73,14 +73,13 @@ def plan_streams(
     """The stream of the training rows, and that of the validation rows where there are any."""
     scaling = spec.scaling
     kept = make_stages(spec.transforms, split="validation", pool=scaling.validation, auto_workers=1)
-    taken = scaling.workers * scaling.cpus_per_worker + 1
-    if validation is not None:
-        taken += 1 + sum(stage.most_cpus for stage in kept)
+    # With none in the pools that are left open: what remains of the cluster is theirs.
     pools = make_stages(spec.transforms, split="train", pool=scaling.preprocessing, auto_workers=0)
+    fixed = job_resources(scaling, pools, kept if validation is not None else (), capacity)
     workers = auto_workers(
         capacity=capacity,
-        taken_cpus=taken + sum(stage.most_cpus for stage in pools),
-        cpus_of_each=[stage.cpus for stage in pools if not stage.workers[1]],
+        taken=fixed.needs,
+        pools=[stage for stage in pools if not stage.workers[1]],
     )
     shuffle = spec.dataset.shuffle
     streams: dict[Split, StreamPlan] = {}

@@ -15,6 +15,7 @@ from orchestrator.checkpoint.files import storage_errors, sync, write_synced
 from orchestrator.checkpoint.store import CheckpointStore
 from orchestrator.data.fitted import PREPROCESSING_FILE
 from orchestrator.plan.job import JobPlan
+from orchestrator.run.changes import DATA_FILE, data_record
 from orchestrator.spec.load import dump_job
 from orchestrator.train.saving import versions
 
@@ -72,6 +73,7 @@ class RunDirectory:
         Readable by its owner alone, as the spec may hold what came from the environment.
         """
         replace_file(self.path / "job.yaml", dump_job(plan.spec))
+        replace_file(self.path / DATA_FILE, data_record(plan))
         environment = json.dumps(_environment(plan), indent=1, sort_keys=True)
         replace_file(self.path / "environment.json", environment)
 

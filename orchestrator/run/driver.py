@@ -4,7 +4,8 @@ import math
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from pydantic import JsonValue
 from ray.exceptions import RayError
@@ -13,23 +14,28 @@ from rich.console import Console
 
 from orchestrator.checkpoint.attempts import Attempt
 from orchestrator.checkpoint.manifest import CheckpointInfo
-from orchestrator.errors import JobFailedError, OrchestratorError, PlanError
+from orchestrator.errors import JobFailedError, OrchestratorError
 from orchestrator.jsonl import JsonLinesWriter
-from orchestrator.plan.fingerprint import differences
 from orchestrator.plan.job import JobPlan
 from orchestrator.report.follow import Follower
 from orchestrator.report.progress import ProgressDisplay
 from orchestrator.report.summary import RunSummary
+from orchestrator.run.changes import check_unchanged
 from orchestrator.run.directory import RunDirectory, open_run
 from orchestrator.run.export import export_model
 from orchestrator.run.failure import Failure, GiveUp, decide, describe_failure
 from orchestrator.run.fit import fit
+from orchestrator.run.interrupt import Interrupts
 from orchestrator.run.lock import run_lock
 from orchestrator.run.planning import plan_job
 from orchestrator.run.preprocessing import Preprocessing
+from orchestrator.run.reap import reap, recorded_session
 from orchestrator.run.result import summarise_run
 from orchestrator.run.session import ray_session
+from orchestrator.run.starvation import StarvationWatch, find_shortage
+from orchestrator.run.watch import AttemptWatch
 from orchestrator.spec.job import JobSpec
+from orchestrator.train.stop import StopRequested
 
 
 def run_job(spec: JobSpec, *, console: Console | None = None) -> RunSummary:
@@ -65,7 +71,8 @@ def execute(
         driver = Driver(plan, directory, events)
         if driver.steps_done() < plan.total_steps:
             directory.describe(plan)
-            with display, follower:
+            interrupts = Interrupts(at_once=lambda: _end_at_once(directory.path, console))
+            with interrupts.handled(), display, follower:
                 display.phase("starting Ray")
                 session = ray_session(
                     plan.spec.runtime,
@@ -74,10 +81,19 @@ def execute(
                     log_to_driver=log_to_driver,
                 )
                 with session:
-                    driver.train()
+                    # Again: Ray has taken SIGTERM.
+                    interrupts.install()
+                    driver.train(interrupts, say=display.phase)
             status = "finished"
         driver.finish()
     return summarise_run(plan, directory, status=status)
+
+
+def _end_at_once(run_dir: Path, console: Console) -> None:
+    """Ends the processes of a run that nobody waits for, and gives the terminal its cursor back."""
+    if (session := recorded_session(run_dir)) is not None:
+        reap(session, grace_s=0.0)
+    console.show_cursor()
 
 
 class Driver:
@@ -97,10 +113,14 @@ class Driver:
         """Steps of the run that its newest valid checkpoint holds."""
         return _steps_of(self._newest())
 
-    def train(self) -> None:
+    def train(self, interrupts: Interrupts, *, say: Callable[[str], None]) -> None:
         """Trains to the end.
 
+        Args:
+            say: shows the user what is being waited for.
+
         Raises:
+            KeyboardInterrupt: the user wants an end before there was anything to save.
             OrchestratorError: an attempt failed in a way that another would not mend, or the
                 budget is spent.
         """
@@ -110,9 +130,13 @@ class Driver:
             attempt = self._begin(number, failures)
             try:
                 fitted = self._preprocessing.of(attempt)
-                fit(self._plan, self._directory, attempt, fitted)
+                watch = self._watch(attempt, interrupts, say)
+                with interrupts.noted():
+                    fit(self._plan, self._directory, attempt, fitted, check=watch.check)
             except (TrainingFailedError, RayError) as error:
                 failure = describe_failure(error, step=attempt.step)
+                if isinstance(failure.cause, StopRequested):
+                    raise failure.cause from error
                 failures.append(failure)
                 self._tell("attempt-failed", attempt.number, reason=failure.reason)
                 self._end_or_go_on(failures, error)
@@ -122,6 +146,16 @@ class Driver:
             else:
                 self._tell("finished", attempt.number, step=self._plan.total_steps)
                 return
+
+    def _watch(
+        self, attempt: Attempt, interrupts: Interrupts, say: Callable[[str], None]
+    ) -> AttemptWatch:
+        starvation = StarvationWatch(
+            lambda: find_shortage(self._plan),
+            lambda cause: self._tell("starved", attempt.number, cause=cause),
+            limit_s=self._plan.spec.failure.starvation_timeout,
+        )
+        return AttemptWatch(self._directory, attempt.number, interrupts, starvation, say=say)
 
     def finish(self) -> None:
         """Exports the final weights; does nothing where that was done."""
@@ -180,12 +214,7 @@ class Driver:
             self._tell("checkpoint-set-aside", None, name=damaged.name, reason=damaged.reason)
         if newest is None:
             return None
-        if changed := differences(newest.manifest.parts, self._plan.fingerprint.parts):
-            raise PlanError(
-                f"the run {self._plan.spec.name!r} cannot go on, because its order of rows has"
-                f" changed: {'; '.join(changed)}",
-                hint="--name gives the changed job a run of its own",
-            )
+        check_unchanged(newest.manifest.parts, self._plan)
         return newest
 
     def _tell(self, event: str, attempt: int | None, **fields: JsonValue) -> None:

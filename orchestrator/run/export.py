@@ -1,7 +1,9 @@
 """The final weights of a run as safetensors: readable without Ray, and without this project."""
 
 import json
+import logging
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -12,9 +14,12 @@ from orchestrator.checkpoint.files import storage_errors, sync, sync_tree
 from orchestrator.checkpoint.manifest import CheckpointInfo
 from orchestrator.data.fitted import PREPROCESSING_FILE
 from orchestrator.errors import CheckpointError
-from orchestrator.train.state import STATE_FILE
+from orchestrator.train.parts import PartState
+from orchestrator.train.state import MODEL, STATE_FILE, read_stored
 
-WEIGHTS_FILE, ORIGIN_FILE = "model.safetensors", "origin.json"
+ORIGIN_FILE = "origin.json"
+
+_log = logging.getLogger(__name__)
 
 
 def export_model(checkpoint: CheckpointInfo, target: Path) -> None:
@@ -28,9 +33,13 @@ def export_model(checkpoint: CheckpointInfo, target: Path) -> None:
     origin = {"checkpoint": checkpoint.name, "step": checkpoint.manifest.step}
     if _origin(target) == origin:
         return
-    stored = torch.load(checkpoint.path / STATE_FILE, map_location="cpu", weights_only=True)
-    # Cloned, because safetensors refuses tensors that share memory, as tied weights do.
-    weights = {name: value.clone().contiguous() for name, value in stored["model"].items()}
+    weights = _weights(read_stored(checkpoint.path / STATE_FILE)["parts"])
+    if not weights:
+        _log.warning(
+            "%s: no weights are exported: the loop restores neither a model nor any other part"
+            " that is all tensors by name",
+            checkpoint.name,
+        )
     staged, old = target.with_name(f".{target.name}.tmp"), target.with_name(f".{target.name}.old")
     with storage_errors("write", target):
         # What an export that was cut short has left.
@@ -38,7 +47,8 @@ def export_model(checkpoint: CheckpointInfo, target: Path) -> None:
             if leftover.exists():
                 shutil.rmtree(leftover)
         staged.mkdir()
-        _save(weights, staged / WEIGHTS_FILE)
+        for part, tensors in weights.items():
+            _save(tensors, staged / f"{part}.safetensors")
         if (fitted := checkpoint.path / PREPROCESSING_FILE).exists():
             shutil.copyfile(fitted, staged / PREPROCESSING_FILE)
         (staged / ORIGIN_FILE).write_text(json.dumps(origin, indent=1))
@@ -50,6 +60,21 @@ def export_model(checkpoint: CheckpointInfo, target: Path) -> None:
         sync(target.parent)
         if old.exists():
             shutil.rmtree(old)
+
+
+def _weights(parts: Mapping[str, PartState]) -> dict[str, dict[str, torch.Tensor]]:
+    """What is exported: the model; where an own loop has none of that name, whatever is weights."""
+    wanted = {MODEL: parts[MODEL]} if MODEL in parts else parts
+    return {
+        # Cloned, because safetensors refuses tensors that share memory, as tied weights do.
+        name: {key: value.clone().contiguous() for key, value in state.items()}
+        for name, state in wanted.items()
+        if _is_weights(state)
+    }
+
+
+def _is_weights(state: PartState) -> bool:
+    return bool(state) and all(isinstance(value, torch.Tensor) for value in state.values())
 
 
 def _save(weights: dict[str, torch.Tensor], path: Path) -> None:

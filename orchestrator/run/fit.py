@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from pathlib import Path
 
 from ray.data import Dataset
@@ -15,10 +15,13 @@ from orchestrator.data.fitted import FittedState
 from orchestrator.data.pipeline import build_stream
 from orchestrator.data.split import ExactDataConfig
 from orchestrator.plan.job import JobPlan
+from orchestrator.run.cluster import collective_backend
 from orchestrator.run.directory import RunDirectory
-from orchestrator.run.session import collective_backend
 from orchestrator.train.config import WorkerConfig
 from orchestrator.train.worker import train_worker
+
+# Signals are handled between two looks, and a user who presses Ctrl-C is not to wait.
+_LOOK_EVERY_S = 0.2
 
 
 def fit(
@@ -26,18 +29,27 @@ def fit(
     directory: RunDirectory,
     attempt: Attempt,
     fitted: tuple[FittedState, ...] = (),
+    *,
+    check: Callable[[], None],
 ) -> None:
     """Trains from the attempt's step to the last one; blocks until it ends.
 
     Args:
         fitted: the states of the fitted transforms.
+        check: called several times a second in this thread; what it raises ends the wait.
 
     Raises:
         ray.train.TrainingFailedError: with the errors of the workers.
     """
+    _run_apart(lambda: _trainer(plan, directory, attempt, fitted).fit(), check)
+
+
+def _trainer(
+    plan: JobPlan, directory: RunDirectory, attempt: Attempt, fitted: tuple[FittedState, ...]
+) -> TorchTrainer:
     scaling = plan.spec.scaling
     config = _worker_config(plan, directory, attempt, fitted)
-    trainer = TorchTrainer(
+    return TorchTrainer(
         train_worker,
         train_loop_config={"config": config},
         scaling_config=ScalingConfig(
@@ -57,10 +69,9 @@ def fit(
             failure_config=FailureConfig(max_failures=0, controller_failure_limit=0),
         ),
     )
-    _run_apart(trainer.fit)
 
 
-def _run_apart(work: Callable[[], object]) -> None:
+def _run_apart(work: Callable[[], object], check: Callable[[], None]) -> None:
     """Waits for work in another thread: in the main one Ray would take Ctrl-C away from us."""
     done: Future[None] = Future()
 
@@ -73,6 +84,8 @@ def _run_apart(work: Callable[[], object]) -> None:
             done.set_result(None)
 
     threading.Thread(target=run, name="fit", daemon=True).start()
+    while not wait([done], timeout=_LOOK_EVERY_S).done:
+        check()
     done.result()
 
 

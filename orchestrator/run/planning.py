@@ -1,31 +1,36 @@
 """From a spec to a plan: resolves the user's code, indexes the data, looks at the cluster."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+from orchestrator.checkpoint.space import check_space, check_storage
 from orchestrator.data.parquet_index import index_parquet
 from orchestrator.data.transforms import BoundTransform
+from orchestrator.errors import SpecError
 from orchestrator.plan.index import DatasetIndex
 from orchestrator.plan.job import JobPlan, build_plan
 from orchestrator.plan.resources import ClusterCapacity
-from orchestrator.run.session import capacity_of
+from orchestrator.run.cluster import capacity_of
 from orchestrator.spec.check import check_symbols
 from orchestrator.spec.dataset import SourceSpec
 from orchestrator.spec.job import JobSpec
 from orchestrator.symbols import symbol_fingerprint
-from orchestrator.train.user_task import load_task
+from orchestrator.train.user_loop import load_training
 
 
 def plan_job(spec: JobSpec, *, capacity: ClusterCapacity | None = None) -> JobPlan:
     """What running the spec will do.
 
-    Nothing is started: the user's transforms and task are imported and constructed, and the footers
-    of the data are read.
+    Nothing is started: the user's transforms and task are imported and constructed (a loop is only
+    imported), and the footers of the data are read.
 
     Args:
         capacity: of the cluster; by default it is asked, or this machine for an embedded Ray.
 
     Raises:
-        SpecError, DataError, PlanError: why it cannot be run.
+        SpecError, DataError, PlanError, CheckpointError: why it cannot be run.
     """
     root = Path(spec.runtime.working_dir).resolve()
     check_symbols(spec, root)
@@ -34,7 +39,7 @@ def plan_job(spec: JobSpec, *, capacity: ClusterCapacity | None = None) -> JobPl
     validation = None
     if dataset.validation is not None:
         validation = _index(dataset.validation, root, "dataset.validation")
-    return build_plan(
+    plan = build_plan(
         spec.model_copy(
             update={"runtime": spec.runtime.model_copy(update={"working_dir": str(root)})}
         ),
@@ -46,6 +51,9 @@ def plan_job(spec: JobSpec, *, capacity: ClusterCapacity | None = None) -> JobPl
         capacity=capacity or capacity_of(spec.runtime),
         fitted=fitted,
     )
+    check_storage(plan.run_dir)
+    scarce = check_space(plan)
+    return replace(plan, warnings=(*plan.warnings, scarce)) if scarce else plan
 
 
 def _index(source: SourceSpec, root: Path, where: str) -> DatasetIndex:
@@ -53,10 +61,26 @@ def _index(source: SourceSpec, root: Path, where: str) -> DatasetIndex:
 
 
 def _resolve(spec: JobSpec, root: Path) -> set[str]:
-    """Imports the task and the transforms, so that a worker is not the first to find a mistake.
+    """Imports the user's code, so that a worker is not the first to find a mistake.
 
     Returns those of the transforms that are fitted.
     """
-    bound = [BoundTransform(transform, root=root, seed=spec.seed) for transform in spec.transforms]
-    load_task(spec.training, root)
-    return {transform.name for transform in bound if transform.fitted}
+    fitted = set()
+    for position, transform in enumerate(spec.transforms):
+        with _named(f"transforms.{position}"):
+            bound = BoundTransform(transform, root=root, seed=spec.seed)
+        if bound.fitted:
+            fitted.add(bound.name)
+    with _named("training.task" if spec.training.loop is None else "training.loop"):
+        load_training(spec.training, root)
+    return fitted
+
+
+@contextmanager
+def _named(path: str) -> Iterator[None]:
+    """Puts the place in the spec before a mistake in the code that it refers to."""
+    try:
+        yield
+    except SpecError as error:
+        message = str(error).removeprefix(f"{path}: ")
+        raise SpecError(f"{path}: {message}", hint=error.hint) from error

@@ -13,6 +13,7 @@ from orchestrator.symbols import Symbol, find_symbol
 # The orchestrator gives a transform its random generator under this name.
 _GIVEN = "rng"
 
+Field = Literal["use", "task", "loop"]
 Locate = Callable[[Sequence[PathPart]], object]
 
 
@@ -28,9 +29,13 @@ def check_symbols(spec: JobSpec, root: Path, *, locate: Locate | None = None) ->
         SpecError: Code is missing, or takes other arguments; `problems` has a line for each.
     """
     found: list[tuple[tuple[PathPart, ...], str]] = []
+    training = spec.training
     for index, transform in enumerate(spec.transforms):
         found += _check(transform.use, transform.with_, root, ("transforms", index), "use")
-    found += _check(spec.training.task, spec.training.with_, root, ("training",), "task")
+    if training.task is not None:
+        found += _check(training.task, training.with_, root, ("training",), "task")
+    if training.loop is not None:
+        found += _check(training.loop, training.with_, root, ("training",), "loop")
     if found:
         raise failure(
             [
@@ -45,25 +50,37 @@ def _check(
     given: Mapping[str, object],
     root: Path,
     path: tuple[PathPart, ...],
-    field: Literal["use", "task"],
+    field: Field,
 ) -> list[tuple[tuple[PathPart, ...], str]]:
     try:
         symbol = find_symbol(reference, root)
     except SpecError as error:
         return [((*path, field), str(error))]
-    if field == "task" and symbol.kind == "function":
-        message = f"{reference} ({_place(symbol)}) is a function, wanted a class of TrainTask"
-        return [((*path, field), message)]
+    if (message := _wrong_kind(symbol, field)) is not None:
+        return [((*path, field), f"{reference} ({_place(symbol)}) {message}")]
     return [
-        *(((*path, "with", key), text) for key, text in _unknown(reference, symbol, given)),
-        *(((*path, "with"), text) for text in _missing(reference, symbol, given)),
+        *(((*path, "with", key), text) for key, text in _unknown(reference, symbol, given, field)),
+        *(((*path, "with"), text) for text in _missing(reference, symbol, given, field)),
     ]
 
 
-def _unknown(reference: str, symbol: Symbol, given: Iterable[str]) -> Iterable[tuple[str, str]]:
-    taken = _arguments(symbol)
+def _wrong_kind(symbol: Symbol, field: Field) -> str | None:
+    match field, symbol.kind:
+        case "task", "function":
+            return "is a function, wanted a class of TrainTask; training.loop takes a function"
+        case "loop", "class":
+            return "is a class, wanted a function; training.task takes a class of TrainTask"
+        case "loop", "function" if not symbol.parameters and not symbol.takes_any:
+            return "takes no argument, wanted one for the context: def train(context)"
+    return None
+
+
+def _unknown(
+    reference: str, symbol: Symbol, given: Iterable[str], field: Field
+) -> Iterable[tuple[str, str]]:
+    taken = _arguments(symbol, field)
     for key in given:
-        if symbol.kind == "function" and key == _GIVEN:
+        if field == "use" and symbol.kind == "function" and key == _GIVEN:
             yield key, f"the orchestrator itself gives {_GIVEN} to a transform"
         elif symbol.kind != "name" and not symbol.takes_any and key not in taken:
             close = difflib.get_close_matches(key, taken, n=1)
@@ -72,17 +89,19 @@ def _unknown(reference: str, symbol: Symbol, given: Iterable[str]) -> Iterable[t
             yield key, f"{reference} ({_place(symbol)}) does not take it{question or ';'} {takes}"
 
 
-def _missing(reference: str, symbol: Symbol, given: Mapping[str, object]) -> Iterable[str]:
-    for name in _arguments(symbol, required=True):
+def _missing(
+    reference: str, symbol: Symbol, given: Mapping[str, object], field: Field
+) -> Iterable[str]:
+    for name in _arguments(symbol, field, required=True):
         if name not in given:
             yield f'missing "{name}", which {reference} ({_place(symbol)}) needs'
 
 
-def _arguments(symbol: Symbol, *, required: bool = False) -> list[str]:
-    """The arguments that `with` can give; the batch and the random generator are ours to give."""
+def _arguments(symbol: Symbol, field: Field, *, required: bool = False) -> list[str]:
+    """The arguments that `with` can give; ours are the first of a function, and the generator."""
     names = symbol.required if required else symbol.parameters
     if symbol.kind == "function":
-        ours = {_GIVEN, *symbol.parameters[:1]}
+        ours = {*symbol.parameters[:1], *([_GIVEN] if field == "use" else [])}
         return [name for name in names if name not in ours]
     return list(names)
 

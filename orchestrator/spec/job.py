@@ -14,6 +14,9 @@ from orchestrator.spec.training import TrainingSpec
 from orchestrator.spec.transform import TransformItem
 from orchestrator.units import Name
 
+# How far away a better number of lanes is looked for.
+_REACH = 1000
+
 
 class JobSpec(SpecModel):
     """What a user asks for: data, preprocessing, training and the means for them."""
@@ -41,7 +44,20 @@ class JobSpec(SpecModel):
         lanes, batch = self.scaling.lanes, self.training.global_batch_size
         if lanes != "auto" and batch % lanes != 0:
             raise problem(
-                f"lanes ({lanes}) must divide training.global_batch_size ({batch})",
+                f"lanes ({lanes}) must divide training.global_batch_size ({batch});"
+                f" {_divisors_near(lanes, batch)}",
                 at="scaling.lanes",
             )
         return self
+
+
+def _divisors_near(lanes: int, batch: int) -> str:
+    """The nearest numbers of lanes that a batch can be cut into."""
+    first = min(lanes - 1, batch)
+    below = range(first, max(0, first - _REACH), -1)
+    above = range(lanes + 1, min(lanes + _REACH, batch))
+    near = {
+        next((number for number in below if batch % number == 0), 1),
+        next((number for number in above if batch % number == 0), batch),
+    }
+    return f"{' and '.join(map(str, sorted(near)))} {'do' if len(near) > 1 else 'does'}"

@@ -1,8 +1,17 @@
-"""How the model is trained: task, batches, optimizer and schedule."""
+"""How the model is trained: task or own loop, batches, optimizer and schedule."""
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    WithJsonSchema,
+    model_serializer,
+    model_validator,
+)
 
 from orchestrator.spec.base import (
     Arguments,
@@ -124,15 +133,27 @@ ScheduleSpec = Annotated[
 ]
 
 
-class TrainingSpec(SpecModel):
-    """The training task and everything that shapes its steps."""
+# An own loop makes these itself, or does without.
+_OF_TASK = ("optimizer", "schedule", "clip_norm", "micro_batch_size")
 
-    task: Reference = Field(description="Class derived from TrainTask.")
+
+class TrainingSpec(SpecModel):
+    """The training task, or an own loop in its place, and everything that shapes the steps."""
+
+    task: Reference | None = Field(
+        default=None,
+        description="Class derived from TrainTask; exactly one of task and loop is set.",
+    )
+    loop: Reference | None = Field(
+        default=None,
+        description="Function that trains with a loop of its own, given a TrainContext; optimizer,"
+        " schedule, clip_norm and micro_batch_size are then its own business.",
+    )
     with_: Arguments = Field(
         default_factory=dict,
         validation_alias="with",
         serialization_alias="with",
-        description="Keyword arguments for its constructor.",
+        description="Keyword arguments for the task's constructor, or for the loop.",
         json_schema_extra={"default": {}},
     )
     epochs: Count | None = Field(
@@ -178,3 +199,30 @@ class TrainingSpec(SpecModel):
         if self.epochs is None and self.steps is None:
             raise problem("exactly one of epochs and steps must be set, and neither is")
         return self
+
+    @model_validator(mode="after")
+    def _task_or_loop(self) -> Self:
+        if self.task is not None and self.loop is not None:
+            raise problem(
+                f"exactly one of task and loop must be set, and both are"
+                f" (task: {self.task}, loop: {self.loop})"
+            )
+        if self.task is None and self.loop is None:
+            raise problem("exactly one of task and loop must be set, and neither is")
+        if self.loop is not None:
+            for name in _OF_TASK:
+                if name in self.model_fields_set and getattr(self, name) is not None:
+                    raise problem(
+                        f"{name} belongs to a task, and training.loop is set: the loop"
+                        f" {self.loop} has to see to it itself",
+                        at=f"training.{name}",
+                    )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_used(
+        self, handler: SerializerFunctionWrapHandler
+    ) -> dict[str, JsonValue]:
+        written: dict[str, JsonValue] = handler(self)
+        unused = _OF_TASK if self.loop is not None else ()
+        return {name: value for name, value in written.items() if name not in unused}

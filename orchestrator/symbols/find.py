@@ -3,6 +3,7 @@
 import ast
 import difflib
 import hashlib
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from importlib.machinery import PathFinder
@@ -81,12 +82,14 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def _missing_module(reference: str, module: str, places: Sequence[str]) -> str:
     name = module.rpartition(".")[2]
     folder = Path(places[0])
+    # Unlike Path.is_dir, no error where the path cannot even be one.
+    is_folder = os.path.isdir(folder)  # noqa: PTH112
     siblings = (
         [item.stem for item in sorted(folder.iterdir()) if item.is_dir() or item.suffix == ".py"]
-        if folder.is_dir()
+        if is_folder
         else []
     )
-    absent = "" if folder.is_dir() else ", which is no folder,"
+    absent = "" if is_folder else ", which is no folder,"
     elsewhere = " and where Python looks for modules" if "." not in module else ""
     return (
         f'{reference}: no module "{module}": looked for {name}.py and {name}/__init__.py '

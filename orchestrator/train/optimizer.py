@@ -1,13 +1,14 @@
 """The spec's optimizer, and its learning rate as a pure function of the step."""
 
 import math
-from typing import Any, assert_never
+from typing import assert_never
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from orchestrator.spec.training import AdamW, Constant, Cosine, Linear, Sgd
+from orchestrator.train.parts import PartState
 
 
 def default_optimizer(model: nn.Module, spec: AdamW | Sgd) -> Optimizer:
@@ -76,7 +77,11 @@ class ScheduledOptimizer:
             group["lr"] = peak * self.factor(step)
         self.optimizer.step()
 
-    def load(self, state: dict[str, Any]) -> None:
+    def state(self) -> PartState:
+        """The optimizer's state, as torch gives it."""
+        return self.optimizer.state_dict()
+
+    def load(self, state: PartState) -> None:
         """Sets the optimizer's state; its settings stay those of the task and the spec.
 
         Raises:
@@ -94,6 +99,10 @@ class ScheduledOptimizer:
         # torch takes the stored settings along; a spec that was changed would be silently ignored.
         for group, kept in zip(self.optimizer.param_groups, settings, strict=True):
             group.update(kept)
+
+    def spoilt(self) -> str | None:
+        """Nothing: the weights are the model's."""
+        return None
 
     def parameters(self) -> list[Tensor]:
         """The parameters that it updates."""

@@ -3,8 +3,12 @@
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator.jsonl import JsonLinesWriter
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
 
 NOT_FINITE_HINT = "a lower learning rate, training.clip_norm or cleaner rows may help"
 
@@ -80,7 +84,28 @@ class Recorder:
             }
         )
 
+    def training_started(self, *, step: int) -> None:
+        """The first batch is there, and training begins after this step."""
+        self._event("training-started", step=step)
+
+    def waiting_for_data(self, *, seconds: float, cause: str) -> None:
+        """Training has been waiting for data for so long."""
+        self._event("waiting-for-data", seconds=seconds, cause=cause)
+
+    def data_arrived(self) -> None:
+        """The wait that has been told of is over."""
+        self._event("data-arrived")
+
+    def stopped(self, *, step: int) -> None:
+        """Training ended after this step because it was asked to."""
+        self._event("stopped", step=step)
+
     def close(self) -> None:
         """Closes both files."""
         self._metrics.close()
         self._events.close()
+
+    def _event(self, event: str, **fields: "JsonValue") -> None:
+        self._events.write(
+            {"time": self._clock(), "event": event, "attempt": self._attempt, **fields}
+        )

@@ -58,6 +58,7 @@ class Saver:
             fence=AttemptLog(run_dir / "attempts").fence(attempt),
         )
         self._committed = store.committed
+        self._saved_step: int | None = None
 
     def after_step(
         self, state: TrainState, *, epoch_finished: bool, metrics: Mapping[str, float]
@@ -71,25 +72,39 @@ class Saver:
             JobFailedError: the weights are spoilt, and must not become what a restart begins with.
             CheckpointError: it cannot be saved.
         """
-        geometry = self._plan.train.geometry
         improved = self._improves(metrics)
         due = self._manager.due(
             step=state.step,
             epoch_finished=epoch_finished,
-            epochs_finished=geometry.cursor(state.step).epoch,
+            epochs_finished=self._plan.train.geometry.cursor(state.step).epoch,
             last=state.step == self._plan.total_steps,
         )
-        if not (due or improved):
-            return
-        if (spoilt := state.not_finite()) is not None:
+        if due or improved:
+            self.save(state, metrics=metrics)
+
+    def save(self, state: TrainState, *, metrics: Mapping[str, float]) -> bool:
+        """Saves the state, if this step's is not saved yet; returns whether a checkpoint has it.
+
+        A state whose loss is not finite is left for the next report to refuse: that one can name
+        the rows, for which it needs the other ranks.
+
+        Raises:
+            JobFailedError: the weights are spoilt, and must not become what a restart begins with.
+            CheckpointError: it cannot be saved.
+        """
+        if state.step == self._saved_step:
+            return True
+        if not state.loss_is_finite():
+            return False
+        if (spoilt := state.spoilt()) is not None:
             raise JobFailedError(
                 f"{spoilt} is not finite after step {state.step}; it is not saved",
                 hint=NOT_FINITE_HINT,
             )
         began = time.monotonic()
-        cursor = geometry.cursor(state.step)
+        cursor = self._plan.train.geometry.cursor(state.step)
         manifest = self._manager.save(
-            partial(self._write, state),
+            partial(self._write_files, state),
             step=state.step,
             cursor={"epoch": cursor.epoch, "step": cursor.step},
             metrics=metrics,
@@ -97,14 +112,17 @@ class Saver:
             parts=self._plan.fingerprint.parts,
             versions=versions(),
         )
+        self._saved_step = state.step
         self._recorder.checkpoint(
             name=manifest.name,
             step=state.step,
             size=manifest.size,
             seconds=time.monotonic() - began,
         )
+        return True
 
-    def _write(self, state: TrainState, directory: Path) -> None:
+    def _write_files(self, state: TrainState, directory: Path) -> None:
+        """Everything that a checkpoint holds besides its manifest."""
         state.write(directory)
         if self._fitted:
             (directory / PREPROCESSING_FILE).write_text(dump_states(self._fitted))

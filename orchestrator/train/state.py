@@ -3,25 +3,28 @@
 import io
 import math
 import pickle
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import TypedDict, cast
 
 import torch
 from torch import Tensor
 
 from orchestrator.checkpoint.files import storage_errors
 from orchestrator.errors import CheckpointError
-from orchestrator.train.optimizer import ScheduledOptimizer
-from orchestrator.train.strategy import DdpStrategy, ModelState
+from orchestrator.train.parts import Part, PartState
 from orchestrator.train.totals import Totals
 
 STATE_FILE = "state.pt"
+# The name of the part whose weights a run exports.
+MODEL = "model"
 
 
-class _Stored(TypedDict):
-    model: ModelState
-    optimizer: dict[str, Any]
+class StoredState(TypedDict):
+    """What the file holds."""
+
+    parts: dict[str, PartState]
     step: int
     rows: int
     interval_names: list[str]
@@ -30,16 +33,16 @@ class _Stored(TypedDict):
 
 @dataclass(kw_only=True, slots=True)
 class TrainState:
-    """The state of a run after `step` steps.
+    """The state of a run after `step` steps: its parts by name, such as "model" and "optimizer".
 
     There is no state of random generators: every step seeds them from (seed, step, lane), so the
-    seed and the step are all of it. The schedule, too, is a function of the step. `interval` holds
-    the sums since the last report, so that the report after a restart is that of an undisturbed
-    run.
+    seed and the step are all of it. The schedule of a task, too, is a function of the step.
+    `interval` holds the sums since the last report, on `device`, so that the report after a restart
+    is that of an undisturbed run.
     """
 
-    strategy: DdpStrategy
-    optimizer: ScheduledOptimizer
+    device: torch.device
+    parts: dict[str, Part] = field(default_factory=dict)
     step: int = 0
     rows: int = 0
     interval: Totals | None = None
@@ -47,9 +50,8 @@ class TrainState:
     def write(self, directory: Path) -> None:
         """Writes the state into a checkpoint's directory."""
         interval = self.interval
-        stored: _Stored = {
-            "model": self.strategy.state(),
-            "optimizer": self.optimizer.optimizer.state_dict(),
+        stored: StoredState = {
+            "parts": {name: part.state() for name, part in self.parts.items()},
             "step": self.step,
             "rows": self.rows,
             "interval_names": list(interval.names) if interval else [],
@@ -60,43 +62,49 @@ class TrainState:
         torch.save(stored, buffer)
         (directory / STATE_FILE).write_bytes(buffer.getbuffer())
 
-    def not_finite(self) -> str | None:
-        """The name of a value that has become infinite or not a number, if there is one.
+    def loss_is_finite(self) -> bool:
+        """Whether all losses since the last report are numbers; waits for the device."""
+        return self.interval is None or math.isfinite(self.interval.means()["loss"])
 
-        A step can spoil the weights while its own loss is still finite. Buffers are not looked at:
-        an infinity in one may well be meant.
+    def spoilt(self) -> str | None:
+        """What has become infinite or not a number, if there is something.
+
+        A step can spoil the weights while its own loss is still finite.
         """
-        if self.interval and not math.isfinite(self.interval.means()["loss"]):
-            return "the loss"
-        for name, weight in self.strategy.model.named_parameters():
-            if weight.requires_grad and not bool(weight.detach().isfinite().all()):
-                return f"the weight {name}"
+        for name, part in self.parts.items():
+            if (weight := part.spoilt()) is not None:
+                return f"the weight {weight}" if name == MODEL else f"the weight {weight} of {name}"
         return None
 
     def read(self, directory: Path) -> None:
         """Loads the state from a checkpoint whose files have been verified.
 
         Raises:
-            CheckpointError: it is no state, or belongs to another model or optimizer.
+            CheckpointError: it is no state, or belongs to another model, optimizer or loop.
         """
         path = directory / STATE_FILE
-        stored = _read_stored(path)
-        try:
-            self.strategy.load(stored["model"])
-            self.optimizer.load(stored["optimizer"])
-        except (RuntimeError, ValueError, KeyError) as error:
-            raise CheckpointError(
-                f"{path} does not fit the model or the optimizer of the task: {error}",
-                hint="the task's code or parameters changed since the checkpoint was written",
-            ) from error
+        stored = read_stored(path)
+        _check_names(path, stored["parts"], self.parts)
+        for name, part in self.parts.items():
+            try:
+                part.load(stored["parts"][name])
+            except (RuntimeError, ValueError, KeyError) as error:
+                raise CheckpointError(
+                    f"{path} does not fit the {name} of this code: {error}",
+                    hint="the code or its parameters changed since the checkpoint was written",
+                ) from error
         self.step, self.rows = stored["step"], stored["rows"]
-        device = next(iter(self.strategy.model.parameters())).device
         names = tuple(stored["interval_names"])
-        sums = stored["interval_sums"].to(device)
+        sums = stored["interval_sums"].to(self.device)
         self.interval = Totals(names=names, sums=sums) if names else None
 
 
-def _read_stored(path: Path) -> _Stored:
+def read_stored(path: Path) -> StoredState:
+    """The content of a state's file, on the CPU.
+
+    Raises:
+        CheckpointError: it is no state, or cannot be read.
+    """
     try:
         with storage_errors("read", path):
             # weights_only: a checkpoint is data, and must not be able to run code.
@@ -104,7 +112,16 @@ def _read_stored(path: Path) -> _Stored:
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         (first, *_) = str(error).splitlines() or [""]
         raise CheckpointError(f"{path} holds no state of a run: {first}") from error
-    if not isinstance(stored, dict) or (missing := _Stored.__required_keys__ - stored.keys()):
+    if not isinstance(stored, dict) or (missing := StoredState.__required_keys__ - stored.keys()):
         what = f"lacks {', '.join(sorted(missing))}" if isinstance(stored, dict) else "is no dict"
         raise CheckpointError(f"{path} holds no state of a run: it {what}")
-    return cast("_Stored", stored)
+    return cast("StoredState", stored)
+
+
+def _check_names(path: Path, stored: Mapping[str, object], wanted: Mapping[str, object]) -> None:
+    if stored.keys() != wanted.keys():
+        raise CheckpointError(
+            f"{path} holds {', '.join(stored) or 'nothing'}, but this code restores"
+            f" {', '.join(wanted) or 'nothing'}",
+            hint="the code changed since the checkpoint was written",
+        )

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Mapping
+from functools import reduce
 
 import numpy as np
 import torch
@@ -10,8 +11,9 @@ from torch import Tensor, nn
 
 from orchestrator.data.feed import LocalBatch
 from orchestrator.errors import JobFailedError
-from orchestrator.train.batch import micro_batches, numeric_tensors
+from orchestrator.train.batch import Columnar, micro_batches, to_tensors
 from orchestrator.train.optimizer import ScheduledOptimizer
+from orchestrator.train.outcome import StepOutcome, row_losses
 from orchestrator.train.strategy import DdpStrategy
 from orchestrator.train.task import TrainTask, split_output
 from orchestrator.train.totals import Totals, row_totals
@@ -27,7 +29,6 @@ class Stepper:
         optimizer: ScheduledOptimizer,
         *,
         device: torch.device,
-        seed: int,
         micro_batch_size: int | None,
         clip_norm: float | None,
     ) -> None:
@@ -35,50 +36,54 @@ class Stepper:
         self._strategy = strategy
         self._optimizer = optimizer
         self._device = device
-        self._seed = seed
         self._micro_batch_size = micro_batch_size
         self._clip_norm = clip_norm
 
-    def step(self, batch: LocalBatch, number: int) -> Totals:
-        """Trains one step, counted from 0 through the run; the totals of all ranks.
+    def step(self, batch: LocalBatch, number: int) -> StepOutcome:
+        """Trains one step, counted from 0 through the run; what this rank's rows gave.
 
         Every rank has to call it with its share of the same global batch.
         """
-        seed_everything(self._seed, number, batch.lane)
         self._strategy.model.train()
         # All of the model's, not only those that the optimizer updates: others would pile up.
         self._strategy.model.zero_grad(set_to_none=True)
-        totals = self.forward_backward(batch)
+        outcome = self.forward_backward(batch)
         if self._clip_norm is not None:
             nn.utils.clip_grad_norm_(self._optimizer.parameters(), self._clip_norm)
         self._optimizer.step(number)
-        return totals.over_ranks()
+        return outcome
 
-    def forward_backward(self, batch: LocalBatch) -> Totals:
-        """The gradient of the mean loss over the global batch, and this rank's totals."""
-        tensors = numeric_tensors(batch.columns, self._device)
-        pieces = micro_batches(tensors, self._micro_batch_size)
-        total: Totals | None = None
+    def forward_backward(self, batch: LocalBatch) -> StepOutcome:
+        """The gradient of the mean loss over the global batch, and this rank's outcome."""
+        pieces = micro_batches(to_tensors(batch.columns, self._device), self._micro_batch_size)
+        totals, losses = [], []
         for position, piece in enumerate(pieces):
-            last = position == len(pieces) - 1
-            with self._strategy.accumulating(last=last):
-                part = self._one(piece, counted=len(batch.rows) > 0, of=batch.global_rows)
-            total = part if total is None else total.plus(part)
-        if total is None:
-            raise JobFailedError("a batch without rows reached the training loop")
-        return total
+            with self._strategy.accumulating(last=position == len(pieces) - 1):
+                found, metrics = self._one(piece, batch)
+            rows = len(next(iter(piece.values())))
+            totals.append(
+                row_totals({**metrics, "loss": found}, rows=rows, counted=len(batch.rows) > 0)
+            )
+            losses.append((found.detach(), rows))
+        return StepOutcome(totals=reduce(Totals.plus, totals), losses=row_losses(losses))
 
-    def _one(self, piece: Mapping[str, Tensor], *, counted: bool, of: int) -> Totals:
+    def _one(self, piece: Columnar, batch: LocalBatch) -> tuple[Tensor, Mapping[str, Tensor]]:
         rows = len(next(iter(piece.values())))
-        losses, metrics = split_output(self._task.loss(self._strategy.trainable, dict(piece)))
+        losses, metrics = split_output(self._task.loss(self._strategy.trainable, piece))
         _check_loss(losses, rows)
         summed = losses.sum() if losses.ndim else losses * rows
-        # DDP divides the sum over ranks by their number; undone here, so that what is left is the
-        # mean over the rows of the global batch, whichever rank holds how many of them. Stand-ins
-        # weigh nothing, but their pass must happen: the other ranks wait for it.
-        weight = self._strategy.world_size / of if counted else 0.0
-        torch.autograd.backward(summed * weight)
-        return row_totals({**metrics, "loss": losses}, rows=rows, counted=counted)
+        torch.autograd.backward(summed * row_weight(batch, self._strategy.world_size))
+        return losses, metrics
+
+
+def row_weight(batch: LocalBatch, world_size: int) -> float:
+    """What the sum of a rank's losses is multiplied by before the backward pass.
+
+    DDP divides the sum over ranks by their number; undone here, so that what is left is the mean
+    over the rows of the global batch, whichever rank holds how many of them. Stand-ins weigh
+    nothing, but their pass must happen: the other ranks wait for it.
+    """
+    return world_size / batch.global_rows if len(batch.rows) else 0.0
 
 
 def seed_everything(seed: int, step: int, lane: int) -> None:

@@ -42,6 +42,18 @@ class TrainTask(ABC):
         losses, metrics = split_output(self.loss(model, batch))
         return {"loss": losses, **metrics}
 
+    def summarise(self, values: Mapping[str, Tensor]) -> Mapping[str, float]:
+        """The record of a validation, made from its whole pass: a metric that is no mean of rows.
+
+        By default the mean of each value, for which nothing has to be collected. Where a task has
+        its own, it is called on the first worker, with all that `evaluate` returned for every row:
+        a tensor [rows] for each name, on the CPU, in the order of the rows however many workers
+        there are. That worker's memory has to hold them: 8 bytes a value at most, and 8 bytes a
+        row. What it returns is all that is recorded, and may be chosen by `checkpoint.best`.
+        Before the first step it is tried with the rows of one batch, for the names alone.
+        """
+        return {name: float(value.double().mean()) for name, value in values.items()}
+
     def build_optimizer(self, model: nn.Module, spec: AdamW | Sgd) -> Optimizer:
         """The optimizer; by default the one of the spec over all parameters that want gradients.
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -97,3 +98,35 @@ def row_totals(values: Mapping[str, Tensor], *, rows: int, counted: bool) -> Tot
     first = entries[0] if entries else torch.zeros((), dtype=torch.float64)
     sums = torch.stack([*entries, torch.full_like(first, rows)])
     return Totals(names=names, sums=sums if counted else torch.zeros_like(sums))
+
+
+def plain_numbers(values: object, *, source: str) -> dict[str, float]:
+    """Named numbers as floats.
+
+    Args:
+        source: who gave them, for the message.
+
+    Raises:
+        JobFailedError: they are something else.
+    """
+    if not isinstance(values, Mapping):
+        raise JobFailedError(
+            f"{source} gave a value of type {type(values).__name__}; wanted a mapping from names"
+            " to numbers"
+        )
+    return {str(name): _number(name, value, source) for name, value in values.items()}
+
+
+def _number(name: object, value: object, source: str) -> float:
+    # Tensors and arrays of a single number, as metrics are often computed.
+    single: object = value
+    if isinstance(value, Tensor | np.ndarray | np.generic):
+        shape = list(value.shape)
+        if shape not in ([], [1]):
+            raise JobFailedError(f"{source} gave {name!r} of shape {shape}; wanted a single number")
+        single = value.item()
+    if isinstance(single, bool) or not isinstance(single, int | float):
+        raise JobFailedError(
+            f"{source} gave {name!r} of type {type(single).__name__}; wanted a number"
+        )
+    return float(single)

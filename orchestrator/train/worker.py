@@ -1,81 +1,103 @@
 """What runs in each training worker: everything is put together here, then the loop runs."""
 
 import warnings
-from collections.abc import Iterator
-from itertools import chain
+from collections.abc import Callable
+from functools import partial
 
-import ray.train
 import ray.train.torch
 import torch
 
 from orchestrator.checkpoint.store import CheckpointStore
-from orchestrator.data.deaths import named_deaths
-from orchestrator.data.feed import Feed, LocalBatch, begin_early
 from orchestrator.errors import JobFailedError, SpecError
-from orchestrator.plan.geometry import Cursor
 from orchestrator.plan.job import JobPlan
-from orchestrator.plan.stream import PREFETCHED_BLOCKS, StreamPlan
+from orchestrator.train.bookkeeping import Bookkeeping, FirstRank
 from orchestrator.train.config import WorkerConfig
+from orchestrator.train.context import TrainContext, learning_rate
 from orchestrator.train.evaluation import Evaluator
 from orchestrator.train.loop import TrainingLoop
 from orchestrator.train.optimizer import ScheduledOptimizer
+from orchestrator.train.passes import ValidationPasses
 from orchestrator.train.recorder import Recorder
 from orchestrator.train.saving import Saver
 from orchestrator.train.state import TrainState
 from orchestrator.train.stepper import Stepper, seed_everything, world
+from orchestrator.train.stop import StopRequest
 from orchestrator.train.strategy import DdpStrategy
-from orchestrator.train.task import TrainTask
-from orchestrator.train.totals import check_same_names
-from orchestrator.train.user_task import load_task
+from orchestrator.train.streams import open_training, open_validation
+from orchestrator.train.user_loop import Loop, load_training, run_loop
+from orchestrator.train.user_task import GuardedTask
 
 
 def train_worker(loop_config: dict[str, WorkerConfig]) -> None:
     """Runs one attempt on one rank; the configuration comes under the key "config"."""
     config = loop_config["config"]
-    plan, training = config.plan, config.plan.spec.training
-    device = _device(training.device)
+    training = config.plan.spec.training
     # Tensors that share a block's memory are read-only, and torch warns of each.
     warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-    task = load_task(training, config.root)
+    state = TrainState(device=_device(training.device))
+    first_rank = _open_first_rank(config) if world()[0] == 0 else None
+    try:
+        match load_training(training, config.root):
+            case GuardedTask() as task:
+                _train_task(config, task, state, first_rank)
+            case loop:
+                _train_loop(config, loop, state, first_rank)
+    finally:
+        if first_rank is not None:
+            first_rank.recorder.close()
+
+
+def _train_task(
+    config: WorkerConfig, task: GuardedTask, state: TrainState, first_rank: FirstRank | None
+) -> None:
+    plan, training = config.plan, config.plan.spec.training
     seed_everything(plan.spec.seed, 0, 0)
-    strategy = DdpStrategy(task.build_model(), device)
+    strategy = DdpStrategy(task.build_model(), state.device)
     optimizer = ScheduledOptimizer(
         task.build_optimizer(strategy.model, training.optimizer),
         training.schedule,
         total_steps=plan.total_steps,
     )
-    state = TrainState(strategy=strategy, optimizer=optimizer)
+    state.parts.update(model=strategy, optimizer=optimizer)
+    # Both before either is waited for: they then start at the same time.
+    passes = open_validation(config)
+    books = _open_books(
+        config,
+        state,
+        first_rank,
+        learning_rate=lambda: optimizer.learning_rate(state.step - 1),
+    )
+    _load(config, state)
+    evaluator = None if passes is None else _evaluator(plan, task, strategy, passes, state.device)
+    if evaluator is not None:
+        _rehearse(plan, evaluator)
     stepper = Stepper(
         task,
         strategy,
         optimizer,
-        device=device,
-        seed=plan.spec.seed,
+        device=state.device,
         micro_batch_size=training.micro_batch_size,
         clip_norm=training.clip_norm,
     )
-    # Before the first training batch is waited for: both streams then start at the same time.
-    evaluator = _build_evaluator(config, task, strategy, device)
-    feed, batches = _open_training(config, stepper, strategy)
-    _load(config, state)
-    if evaluator is not None:
-        _rehearse(plan, evaluator)
-    recorder = saver = None
-    if world()[0] == 0:
-        recorder = Recorder(config.run_dir, attempt=config.attempt)
-        saver = Saver(
-            plan,
-            config.run_dir,
-            attempt=config.attempt,
-            recorder=recorder,
-            fitted=config.fitted,
-        )
-    loop = TrainingLoop(plan, state, stepper, feed, evaluator, recorder=recorder, saver=saver)
-    try:
-        loop.run(batches)
-    finally:
-        if recorder is not None:
-            recorder.close()
+    TrainingLoop(plan, state, books, stepper, evaluator).run()
+
+
+def _train_loop(
+    config: WorkerConfig, loop: Loop, state: TrainState, first_rank: FirstRank | None
+) -> None:
+    plan, training = config.plan, config.plan.spec.training
+    passes = open_validation(config)
+    books = _open_books(config, state, first_rank, learning_rate=partial(learning_rate, state))
+    context = TrainContext(plan, state, books, passes, read=partial(_load, config))
+    seed_everything(plan.spec.seed, 0, 0)
+    run_loop(
+        loop,
+        context,
+        books,
+        name=str(training.loop),
+        arguments=training.with_,
+        root=config.root,
+    )
 
 
 def _device(wanted: str) -> torch.device:
@@ -90,31 +112,32 @@ def _device(wanted: str) -> torch.device:
     return device
 
 
-def _open_training(
-    config: WorkerConfig, stepper: Stepper, strategy: DdpStrategy
-) -> tuple[Feed, Iterator[LocalBatch]]:
-    """The training batches; the first of them settles the gradient exchange."""
-    (stream, span), *_ = config.plan.streams_from(config.step)
-    feed = _feed(stream, span, first=stream.geometry.cursor(config.step))
-    batches = iter(feed)
-    first = next(batches)
-    seed_everything(config.plan.spec.seed, config.step, first.lane)
-    strategy.settle(lambda: _forget(stepper, first))
-    return feed, chain([first], batches)
+def _open_first_rank(config: WorkerConfig) -> FirstRank:
+    recorder = Recorder(config.run_dir, attempt=config.attempt)
+    return FirstRank(
+        recorder=recorder,
+        saver=Saver(
+            config.plan,
+            config.run_dir,
+            attempt=config.attempt,
+            recorder=recorder,
+            fitted=config.fitted,
+        ),
+        stop=StopRequest(config.run_dir, attempt=config.attempt),
+    )
 
 
-def _forget(stepper: Stepper, batch: LocalBatch) -> None:
-    check_same_names(stepper.forward_backward(batch).names)
-
-
-def _rehearse(plan: JobPlan, evaluator: Evaluator) -> None:
-    names = evaluator.rehearse()
-    check_same_names(names)
-    best = plan.spec.checkpoint.best
-    if best is not None and best.metric not in names:
-        raise SpecError(
-            f"checkpoint.best.metric is {best.metric!r}, but a validation gives {', '.join(names)}"
-        )
+def _open_books(
+    config: WorkerConfig,
+    state: TrainState,
+    first_rank: FirstRank | None,
+    *,
+    learning_rate: Callable[[], float],
+) -> Bookkeeping:
+    feed, batches = open_training(config)
+    return Bookkeeping(
+        config.plan, state, batches, feed, learning_rate=learning_rate, first_rank=first_rank
+    )
 
 
 def _load(config: WorkerConfig, state: TrainState) -> None:
@@ -127,43 +150,26 @@ def _load(config: WorkerConfig, state: TrainState) -> None:
     state.read(directory)
 
 
-def _build_evaluator(
-    config: WorkerConfig, task: TrainTask, strategy: DdpStrategy, device: torch.device
-) -> Evaluator | None:
-    _, *validation = config.plan.streams_from(config.step)
-    if not validation:
-        return None
-    ((stream, span),) = validation
-    geometry = stream.geometry
-    # A pass over the validation rows is to its stream what an epoch is to the training stream.
-    first = Cursor(epoch=span.start // geometry.superblocks_per_epoch, step=0)
-    batches = begin_early(_feed(stream, span, first=first))
+def _evaluator(
+    plan: JobPlan,
+    task: GuardedTask,
+    strategy: DdpStrategy,
+    passes: ValidationPasses,
+    device: torch.device,
+) -> Evaluator:
     return Evaluator(
         task,
         strategy,
-        batches,
-        steps=geometry.steps_per_epoch,
+        passes,
         device=device,
-        micro_batch_size=config.plan.spec.training.micro_batch_size,
+        micro_batch_size=plan.spec.training.micro_batch_size,
+        summarise=task.summarise if task.summarises else None,
     )
 
 
-def _feed(stream: StreamPlan, span: range, *, first: Cursor) -> Feed:
-    rank, workers = world()
-    shard = ray.train.get_dataset_shard(stream.split)
-    blocks = shard.iter_batches(
-        # A block as it is: cutting it into batches is the feed's work, without a copy.
-        batch_size=None,
-        batch_format="pyarrow",
-        # In blocks: the worker's share of the superblock after the one in hand, and one more.
-        prefetch_batches=PREFETCHED_BLOCKS,
-    )
-    uses = [transform.use for transform in stream.transforms]
-    return Feed(
-        named_deaths(blocks, uses, through_coordinator=True),
-        stream.geometry,
-        rank=rank,
-        workers=workers,
-        first=first,
-        last_superblock=span.stop,
-    )
+def _rehearse(plan: JobPlan, evaluator: Evaluator) -> None:
+    names, best = evaluator.rehearse(), plan.spec.checkpoint.best
+    if names is not None and best is not None and best.metric not in names:
+        raise SpecError(
+            f"checkpoint.best.metric is {best.metric!r}, but a validation gives {', '.join(names)}"
+        )

@@ -1,7 +1,8 @@
 """What the ranks of a process group do in tests: functions that another process can import."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,23 @@ from torch import nn
 
 from orchestrator.data.feed import LocalBatch
 from orchestrator.plan.geometry import StreamGeometry
-from orchestrator.train.evaluation import Evaluator
-from orchestrator.train.stepper import seed_everything, world
+from orchestrator.plan.job import JobPlan
+from orchestrator.train.evaluation import Evaluator, Summarise
+from orchestrator.train.passes import ValidationPasses
+from orchestrator.train.stepper import world
 from orchestrator.train.strategy import DdpStrategy
+from orchestrator.train.user_task import GuardedTask
+from tests.support.books import run_own_loop
+from tests.support.loops import train_images
 from tests.support.training import (
     CPU,
-    SEED,
     ConvTask,
     digest,
     make_state,
     make_stepper,
+    optimizer_of,
     share,
+    strategy_of,
     train_steps,
 )
 
@@ -37,7 +44,7 @@ def train(
     start_from: Path | None = None,
     save: tuple[int, Path] | None = None,
 ) -> dict[str, Any]:
-    """Trains as a worker does: settle, load, step; the weights, and what went by on the way.
+    """Trains as a worker does: load, step; the weights, and what went by on the way.
 
     Args:
         every: steps between two validations, 0 for none.
@@ -45,10 +52,7 @@ def train(
     """
     state = make_state(task)
     stepper = make_stepper(task, state, micro_batch_size=micro, clip_norm=clip)
-    rank, workers = world()
-    seed_everything(SEED, 0, 0)
-    first = share(cuts, 0, rank=rank, workers=workers)
-    state.strategy.settle(lambda: stepper.forward_backward(first))
+    rank, _ = world()
     if start_from is not None:
         state.read(start_from)
     means, scores = [], []
@@ -57,14 +61,14 @@ def train(
         assert state.interval is not None
         means.append(state.interval.means())
         if every and state.step % every == 0:
-            scores.append(score(task, state.strategy, cuts, passes=1)[0])
+            scores.append(score(task, strategy_of(state), cuts, passes=1)[0])
         if save is not None and state.step == save[0] and rank == 0:
             state.write(save[1])
-    optimizer = state.optimizer.optimizer.state_dict()["state"]
+    optimizer = optimizer_of(state).optimizer.state_dict()["state"]
     return {
         # As arrays: a tensor would travel as shared memory, which ends with its process.
-        "weights": {name: value.numpy() for name, value in state.strategy.state().items()},
-        "digest": digest(state.strategy.state()) + digest(optimizer),
+        "weights": {name: value.numpy() for name, value in strategy_of(state).state().items()},
+        "digest": digest(strategy_of(state).state()) + digest(optimizer),
         "means": means,
         "scores": scores,
         "rows": state.rows,
@@ -72,7 +76,12 @@ def train(
 
 
 def score(
-    task: ConvTask, strategy: DdpStrategy, cuts: StreamGeometry, *, passes: int
+    task: ConvTask,
+    strategy: DdpStrategy,
+    cuts: StreamGeometry,
+    *,
+    passes: int,
+    summarise: Summarise | None = None,
 ) -> list[dict[str, float]]:
     """The means and the rows of one validation after another."""
     rank, workers = world()
@@ -81,41 +90,65 @@ def score(
         for number in range(passes * cuts.steps_per_epoch):
             yield share(cuts, number, rank=rank, workers=workers)
 
-    steps = cuts.steps_per_epoch
-    evaluator = Evaluator(task, strategy, batches(), steps=steps, device=CPU, micro_batch_size=5)
+    evaluator = Evaluator(
+        task,
+        strategy,
+        ValidationPasses(batches(), steps=cuts.steps_per_epoch),
+        device=CPU,
+        micro_batch_size=5,
+        summarise=summarise,
+    )
     # Scoring a batch for nothing must leave the passes as they are.
-    assert "loss" in evaluator.rehearse()
+    assert ("loss" in (evaluator.rehearse() or ())) == (summarise is None)
     found = []
     for _ in range(passes):
-        totals = evaluator.evaluate()
-        found.append({**totals.means(), "rows": totals.rows})
+        scores = evaluator.evaluate()
+        found.append({**scores.metrics, "rows": scores.rows})
     return found
+
+
+def summarise(cuts: StreamGeometry, passes: int) -> list[dict[str, float]]:
+    """The validations of a task with a summary of its own, as a guarded one."""
+    task = GuardedTask(Summarising(), name="pkg:Task", root=Path("/"))
+    strategy = strategy_of(make_state(ConvTask()))
+    return score(task, strategy, cuts, passes=passes, summarise=task.summarise)
+
+
+class Summarising(ConvTask):
+    """Values that any cut of the batches gives the same; a summary that shows each bit."""
+
+    def evaluate(self, model: nn.Module, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        row = batch["id"]
+        return {"value": (row.double() * 0.1).sin(), "row": row, "even": row % 2 == 0}
+
+    def summarise(self, values: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+        row, value, even = values["row"], values["value"], values["even"]
+        assert (row.dtype, even.dtype) == (torch.int64, torch.bool)
+        assert row.tolist() == list(range(len(row)))
+        return {
+            # No mean of rows: each depends on the one before.
+            "turns": (value.diff().sign().diff() != 0).sum(),
+            "folded": reduce(lambda total, item: total * 0.9 + item, value.tolist()),
+            "even": even.double().mean().numpy(),
+        }
 
 
 def evaluate(task: ConvTask, cuts: StreamGeometry, passes: int) -> list[dict[str, float]]:
     """The validations of a fresh model."""
-    return score(task, make_state(task).strategy, cuts, passes=passes)
+    return score(task, strategy_of(make_state(task)), cuts, passes=passes)
 
 
-def settle(cuts: StreamGeometry) -> dict[str, Any]:
-    """What throwing passes away does to a model with running means."""
-    task = ConvTask(norm=True, dropout=0.5)
-    state = make_state(task)
-    stepper = make_stepper(task, state)
-    rank, workers = world()
-    passes = []
-
-    def one_pass() -> None:
-        stepper.forward_backward(share(cuts, 0, rank=rank, workers=workers))
-        passes.append(digest(dict(state.strategy.model.named_buffers())))
-
-    before = digest(state.strategy.state())
-    state.strategy.settle(one_pass)
+def settle() -> dict[str, Any]:
+    """What settling the exchange of gradients leaves of a model with running means."""
+    model = ConvTask(norm=True, dropout=0.5).build_model()
+    calls = []
+    model.register_forward_pre_hook(lambda *_: calls.append("forward"))
+    before = digest(model.state_dict())
+    strategy = DdpStrategy(model, CPU)
     return {
-        "before": before,
-        "during": passes,
-        "after": digest(state.strategy.state()),
-        "gradients": sum(w.grad is not None for w in state.strategy.model.parameters()),
+        "unchanged": digest(strategy.state()) == before,
+        "gradients": sum(w.grad is not None for w in model.parameters()),
+        "calls": calls,
     }
 
 
@@ -138,3 +171,19 @@ def lose_a_rank() -> None:
         os._exit(9)
     while True:
         dist.all_reduce(tensor)
+
+
+def own_loop(
+    plan: JobPlan,
+    *,
+    begin_at: int = 0,
+    attempt: int = 1,
+    **arguments: object,
+) -> dict[str, Any]:
+    """Trains with a loop of its own."""
+    state = run_own_loop(train_images, plan, begin_at=begin_at, attempt=attempt, **arguments)
+    parts = {name: part.state() for name, part in state.parts.items()}
+    return {
+        "weights": {name: value.numpy() for name, value in parts["model"].items()},
+        "digest": digest({**parts, "optimizer": parts["optimizer"]["state"]}),
+    }

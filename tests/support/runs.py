@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ import torch
 import yaml
 
 from orchestrator.jsonl import read_json_lines
-from orchestrator.run.session import SESSION_FILE
+from orchestrator.run.reap import SESSION_FILE
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 150.0
@@ -93,9 +94,11 @@ class Run:
         stored = torch.load(newest / "state.pt", weights_only=True)
         digest = hashlib.sha256()
         moments = [
-            value for state in stored["optimizer"]["state"].values() for value in state.values()
+            value
+            for state in stored["parts"]["optimizer"]["state"].values()
+            for value in state.values()
         ]
-        for value in [*stored["model"].values(), *moments]:
+        for value in [*stored["parts"]["model"].values(), *moments]:
             digest.update(torch.as_tensor(value).numpy().tobytes())
         return digest.hexdigest()
 
@@ -107,7 +110,9 @@ class Driver:
         self._run = run
         self._log = run.job.parent / f"{run.name}.{time.time_ns()}.out"
         with self._log.open("wb") as out:
-            self.process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out)
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, stdout=out, stderr=out, start_new_session=True
+            )
 
     def finish(self, *, code: int = 0) -> str:
         """Waits for the end and returns what was printed."""
@@ -115,6 +120,10 @@ class Driver:
         printed = self._log.read_text()
         assert got == code, f"exit code {got} instead of {code}:\n{printed}{self._worker_log()}"
         return printed
+
+    def signal_group(self, number: signal.Signals) -> None:
+        """Sends a signal as a terminal does: to all processes that were started from it."""
+        os.killpg(self.process.pid, number)
 
     def wait_for(self, what: str, condition: Callable[[], bool]) -> None:
         """Waits until a condition holds while the driver is at work."""

@@ -1,15 +1,17 @@
 """Tasks, batches and plans for tests of training that need neither Ray nor files."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from orchestrator.data.codec import Columns
 from orchestrator.data.feed import LocalBatch
 from orchestrator.data.reader import STAND_IN_ROWS
 from orchestrator.plan.geometry import StreamGeometry, default_lanes
@@ -20,7 +22,7 @@ from orchestrator.spec.job import JobSpec
 from orchestrator.spec.training import AdamW, Constant, Sgd
 from orchestrator.train.optimizer import ScheduledOptimizer
 from orchestrator.train.state import TrainState
-from orchestrator.train.stepper import Stepper, world
+from orchestrator.train.stepper import Stepper, seed_everything, world
 from orchestrator.train.strategy import DdpStrategy
 from orchestrator.train.task import TrainTask
 
@@ -83,7 +85,14 @@ def geometry(*, rows: int, batch: int) -> StreamGeometry:
     )
 
 
-def share(cuts: StreamGeometry, number: int, *, rank: int = 0, workers: int = 1) -> LocalBatch:
+def share(
+    cuts: StreamGeometry,
+    number: int,
+    *,
+    rank: int = 0,
+    workers: int = 1,
+    columns: Callable[[NDArray[np.int64]], Columns] = image_columns,
+) -> LocalBatch:
     """A rank's share of the step with this number, counted through the run; rows in file order."""
     epoch, step = divmod(number, cuts.steps_per_epoch)
     start, stop = cuts.rank_span(step, rank, workers)
@@ -95,7 +104,7 @@ def share(cuts: StreamGeometry, number: int, *, rank: int = 0, workers: int = 1)
         lane=cuts.lanes_of(rank, workers).start,
         rows=rows,
         global_rows=cuts.step_rows(step),
-        columns=image_columns(held),
+        columns=columns(held),
     )
 
 
@@ -106,10 +115,16 @@ def make_state(
     torch.manual_seed(SEED)
     strategy = DdpStrategy(task.build_model(), CPU)
     optimizer = task.build_optimizer(strategy.model, spec or Sgd(lr=0.05, momentum=0.9))
-    return TrainState(
-        strategy=strategy,
-        optimizer=ScheduledOptimizer(optimizer, Constant(), total_steps=total_steps),
-    )
+    scheduled = ScheduledOptimizer(optimizer, Constant(), total_steps=total_steps)
+    return TrainState(device=CPU, parts={"model": strategy, "optimizer": scheduled})
+
+
+def strategy_of(state: TrainState) -> DdpStrategy:
+    return cast("DdpStrategy", state.parts["model"])
+
+
+def optimizer_of(state: TrainState) -> ScheduledOptimizer:
+    return cast("ScheduledOptimizer", state.parts["optimizer"])
 
 
 def make_stepper(
@@ -121,10 +136,9 @@ def make_stepper(
 ) -> Stepper:
     return Stepper(
         task,
-        state.strategy,
-        state.optimizer,
+        strategy_of(state),
+        optimizer_of(state),
         device=CPU,
-        seed=SEED,
         micro_batch_size=micro_batch_size,
         clip_norm=clip_norm,
     )
@@ -135,7 +149,8 @@ def train_steps(stepper: Stepper, state: TrainState, cuts: StreamGeometry, *, un
     rank, workers = world()
     while state.step < until:
         batch = share(cuts, state.step, rank=rank, workers=workers)
-        state.interval = stepper.step(batch, state.step)
+        seed_everything(SEED, state.step, batch.lane)
+        state.interval = stepper.step(batch, state.step).totals.over_ranks()
         state.step += 1
         state.rows += batch.global_rows
 

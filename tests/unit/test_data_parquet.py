@@ -96,8 +96,25 @@ def test_folders_globs_and_files_are_taken_and_marked_ones_left_out(tmp_path: Pa
 @pytest.mark.parametrize("path", ["missing", "missing.parquet", "*.parquet", "folder", "folder/*"])
 def test_a_path_without_files_is_refused(tmp_path: Path, path: str) -> None:
     (tmp_path / "folder").mkdir()
-    with pytest.raises(DataError, match=r"^dataset\.train: .*(does not exist|holds no)"):
+    with pytest.raises(DataError, match=r"^dataset\.train: .*(does not exist|holds no|matches no)"):
         index(tmp_path, path)
+
+
+def test_what_may_have_been_meant_is_offered(tmp_path: Path) -> None:
+    write(tmp_path / "train" / "a.parquet", {"id": [1]})
+    for path in ("trian", "trian/a.parquet", "trian/*.parquet"):
+        with pytest.raises(DataError, match=r'; did you mean "/.*/train"\?$'):
+            index(tmp_path, path)
+    (tmp_path / "texts").mkdir()
+    for name in ("b.csv", "a.csv"):
+        (tmp_path / "texts" / name).touch()
+    with pytest.raises(DataError, match=r"holds no \*\.parquet file, but a\.csv and others$"):
+        index(tmp_path, "texts")
+
+
+def test_a_path_that_cannot_be_one_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"^dataset\.train: .*: File name too long$"):
+        index(tmp_path, "x" * 300)
 
 
 def test_a_missing_column_is_named_beside_those_there_are(tmp_path: Path) -> None:
@@ -105,12 +122,15 @@ def test_a_missing_column_is_named_beside_those_there_are(tmp_path: Path) -> Non
     with pytest.raises(DataError) as caught:
         index(tmp_path, columns=["x", "y", "z"])
     assert str(caught.value) == f"dataset.train: {file} has no column 'y', 'z'; it has id, x"
+    write(file, {"label": [1], "weight": [2]})
+    with pytest.raises(DataError, match=r"no column 'lable'; did you mean 'label'\? it has label,"):
+        index(tmp_path, columns=["lable"])
 
 
 def test_files_without_rows_are_passed_over_but_not_if_all_are(tmp_path: Path) -> None:
     empty = pa.table({"id": pa.array([], pa.int64())})
     write(tmp_path / "a.parquet", empty)
-    with pytest.raises(DataError, match=r"no rows in 1 file\(s\) of \."):
+    with pytest.raises(DataError, match=r"no rows in 1 file of \."):
         index(tmp_path)
     write(tmp_path / "b.parquet", {"id": [1, 2]})
     assert read_all(index(tmp_path))["id"].tolist() == [1, 2]
@@ -143,6 +163,140 @@ def test_files_may_differ_in_what_does_not_matter(tmp_path: Path) -> None:
     columns = read_all(index(tmp_path))
     assert columns["id"].tolist() == [1, 3, 5]
     assert columns["x"].tolist() == [2, 4, 6]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "wanted"),
+    [
+        (pa.array(["x", None]), pa.array(["y", "z"], pa.large_string()), ["x", None, "y", "z"]),
+        (pa.array(["x", None]), pa.array(["y", None], pa.string_view()), ["x", None, "y", None]),
+        (
+            pa.array(["x", None]).dictionary_encode(),
+            pa.array(["y", "z", None]),
+            ["x", None, "y", "z", None],
+        ),
+        (
+            # The index of a dictionary grows with the number of categories.
+            pa.DictionaryArray.from_arrays(pa.array([0, None], pa.int8()), ["x"]),
+            pa.DictionaryArray.from_arrays(pa.array([1, 0], pa.int16()), ["y", "z"]),
+            ["x", None, "z", "y"],
+        ),
+        (
+            pa.array([b"x"], pa.binary()),
+            pa.array([b"y", None], pa.large_binary()),
+            [b"x", b"y", None],
+        ),
+    ],
+    ids=["large", "view", "dictionary", "categories", "bytes"],
+)
+def test_files_may_store_the_same_type_in_other_ways(
+    tmp_path: Path, one: pa.Array, other: pa.Array, wanted: list[object]
+) -> None:
+    for first, second in (("a", "b"), ("b", "a")):
+        folder = tmp_path / first
+        write(folder / f"{first}.parquet", {"x": one})
+        write(folder / f"{second}.parquet", {"x": other})
+        got = read_all(index(folder))["x"].tolist()
+        assert sorted(map(str, got)) == sorted(map(str, wanted))
+
+
+def test_lists_may_differ_in_the_names_and_promises_of_their_entries(tmp_path: Path) -> None:
+    kinds = [
+        pa.list_(pa.field("item", pa.int64(), nullable=False)),
+        pa.list_(pa.field("element", pa.int64())),
+        pa.large_list(pa.field("element", pa.int64())),
+    ]
+    for number, kind in enumerate(kinds):
+        write(tmp_path / f"{number}.parquet", {"x": pa.array([[number], [1, 2]], kind)})
+    found = index(tmp_path)
+    assert [column.dtype for column in found.columns] == ["list<item: int64>"]
+    assert [list(row) for row in read_all(found)["x"]] == [[0], [1, 2], [1], [1, 2], [2], [1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "message"),
+    [
+        (
+            pa.array([1], pa.timestamp("us", "UTC")),
+            pa.array([1], pa.timestamp("us")),
+            r"b\.parquet: column 'x' is timestamp\[us\], but timestamp\[us, tz=UTC\] in .*a\.parq",
+        ),
+        (
+            pa.array([[1, 2]], pa.list_(pa.int64(), 2)),
+            pa.array([[1, 2, 3]], pa.list_(pa.int64(), 3)),
+            r"b\.parquet: column 'x' is fixed_size_list<.*>\[3\], but fixed_size_list<.*>\[2\] in",
+        ),
+        (
+            pa.array([{"p": 1}]),
+            pa.array([{"p": 1.5}]),
+            r"b\.parquet: column 'x' is struct<p: double>, but struct<p: int64> in .*a\.parquet",
+        ),
+        (
+            pa.array([[{"p": 1}]]),
+            pa.array([[{"p": 1, "q": 2}]]),
+            r"column 'x' is list<item: struct<p: int64, q: int64>>, but list<item: struct<p",
+        ),
+        (
+            pa.array(["1"]).dictionary_encode(),
+            pa.array([1]).dictionary_encode(),
+            r"b\.parquet: column 'x' is int64, but string in .*a\.parquet",
+        ),
+        (pa.array([1.5]), pa.array([None]), r"b\.parquet: column 'x' is null, but double in"),
+        (pa.array([1.5]), pa.array([1.5], pa.float32()), "column 'x' is float, but double in"),
+    ],
+    ids=["zone", "length", "struct", "nested", "dictionary", "null", "width"],
+)
+def test_types_that_differ_inside_are_refused_by_file_and_column(
+    tmp_path: Path, one: pa.Array, other: pa.Array, message: str
+) -> None:
+    write(tmp_path / "a.parquet", {"id": [1], "x": one})
+    write(tmp_path / "b.parquet", {"id": [1], "x": other})
+    with pytest.raises(DataError, match=message):
+        index(tmp_path)
+    # What is not wanted may differ.
+    assert read_all(index(tmp_path, columns=["id"]))["id"].tolist() == [1, 1]
+
+
+def test_files_without_rows_may_have_any_columns(tmp_path: Path) -> None:
+    write(tmp_path / "a.parquet", {"other": pa.array([], pa.null())})
+    write(tmp_path / "b.parquet", {"id": [1, 2]})
+    write(tmp_path / "c.parquet", {"id": pa.array([], pa.string())})
+    assert read_all(index(tmp_path, columns=["id"]))["id"].tolist() == [1, 2]
+
+
+def test_a_folder_of_files_without_rows_has_no_rows(tmp_path: Path) -> None:
+    for name in "abc":
+        write(tmp_path / f"{name}.parquet", {"id": pa.array([], pa.int64())})
+    with pytest.raises(DataError, match=r"^dataset\.train: no rows in 3 files of \.$"):
+        index(tmp_path)
+
+
+def test_an_empty_file_among_good_ones_is_refused_by_name(tmp_path: Path) -> None:
+    write(tmp_path / "a.parquet", {"id": [1]})
+    (tmp_path / "b.parquet").touch()
+    with pytest.raises(DataError, match=r"b\.parquet: not a readable Parquet file: .* 0 bytes"):
+        index(tmp_path)
+
+
+@pytest.mark.parametrize("columns", [1, 3000], ids=["short", "long"])
+def test_other_values_in_as_many_rows_are_another_digest(tmp_path: Path, columns: int) -> None:
+    def digest() -> str:
+        return index(tmp_path).digest(str(tmp_path))
+
+    names = [f"column-{number}" for number in range(columns)]
+    for name in "ab":
+        write(tmp_path / f"{name}.parquet", {name: [1, 2, 3] for name in names})
+    before = digest()
+    table = {name: [1, 2, 3] for name in names}
+    write(tmp_path / "b.parquet", table)
+    assert digest() == before
+    write(tmp_path / "b.parquet", {**table, names[-1]: [1, 2, 4]})
+    found = index(tmp_path)
+    assert found.rows == 6
+    assert digest() != before
+    a, b = found.listing(str(tmp_path)).items()
+    assert (a[0], b[0]) == ("a.parquet", "b.parquet")
+    assert a[1] != b[1]
 
 
 def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:

@@ -12,6 +12,9 @@ from orchestrator.plan.geometry import (
     choose_window_steps,
     cut_stream,
     default_lanes,
+    fewest_lanes,
+    nearest_batches,
+    share_well,
 )
 
 
@@ -218,3 +221,40 @@ def test_the_last_step_of_an_epoch_takes_what_is_left() -> None:
     assert [geometry.step_rows(step) for step in range(4)] == [32, 32, 32, 4]
     assert [geometry.rank_span(3, rank, 2) for rank in range(2)] == [(96, 100), (100, 100)]
     assert geometry.cursor(9) == Cursor(epoch=2, step=1)
+
+
+@pytest.mark.parametrize(
+    ("lanes", "workers", "well"),
+    [(1, 1, True), (1, 2, False), (2, 2, True), (3, 2, False), (5, 2, False), (7, 2, True)],
+)
+def test_lanes_are_shared_well_where_nobody_has_half_as_many_again(
+    lanes: int, workers: int, well: bool
+) -> None:
+    assert share_well(lanes, workers) is well
+
+
+@given(st.integers(1, 3000), st.integers(1, 40))
+def test_the_nearest_useful_batches_are_useful_and_none_lies_between(
+    batch: int, workers: int
+) -> None:
+    found = nearest_batches(batch, workers)
+    assert all(share_well(default_lanes(size), workers) for size in found)
+    if workers > MOST_LANES:
+        assert not found
+        return
+    below, above = [size for size in found if size < batch], [s for s in found if s > batch]
+    assert len(below) <= 1
+    assert len(above) == 1
+    between = range(max([0, *below]) + 1 if below else max(1, batch - 999), above[0])
+    assert not any(share_well(default_lanes(size), workers) for size in between if size != batch)
+
+
+@given(st.integers(1, 3000), st.integers(1, 40))
+def test_the_fewest_lanes_divide_the_batch_and_are_shared_well(batch: int, workers: int) -> None:
+    lanes = fewest_lanes(batch, workers)
+    every = [n for n in range(1, batch + 1) if batch % n == 0 and share_well(n, workers)]
+    if lanes is None:
+        assert batch not in every
+    else:
+        assert lanes in every
+        assert lanes == every[0] or lanes > workers + 1000

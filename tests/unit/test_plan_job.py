@@ -106,8 +106,8 @@ def test_a_batch_larger_than_the_data_is_one_short_step() -> None:
 
 def test_more_workers_than_lanes_are_refused() -> None:
     message = (
-        r"^scaling\.workers is 13, but a global batch of 12 rows has 12 lanes, and a lane goes to"
-        r" one worker$"
+        r"^scaling\.workers is 13, but a global batch of 12 rows is cut into 12 lanes, and a lane"
+        r" goes to one worker; scaling\.workers: 12 at most, or training\.global_batch_size: 13$"
     )
     with pytest.raises(PlanError, match=message):
         make_plan(make_spec(scaling={"workers": 13}))
@@ -152,7 +152,9 @@ def test_a_job_too_large_for_an_embedded_ray_says_what_to_declare() -> None:
         "the job needs 6 CPUs (training: 4; preprocessing: 1; preprocessing, numbering: 1),"
         " the cluster has 4"
     )
-    assert caught.value.hint == "runtime.cpus: 6 declares as many logical CPUs"
+    assert caught.value.hint == (
+        "runtime.cpus: 6 declares as many logical CPUs; scaling.workers: 2 fits"
+    )
 
 
 def test_a_job_too_large_for_a_real_cluster_gets_no_such_advice() -> None:
@@ -162,13 +164,21 @@ def test_a_job_too_large_for_a_real_cluster_gets_no_such_advice() -> None:
             capacity=replace(EMBEDDED, embedded=False),
         )
     assert "the job needs 4 GPUs (training: 4), the cluster has 0" in str(caught.value)
-    assert caught.value.hint is None
+    assert caught.value.hint == "scaling.gpus_per_worker: 0 trains without GPUs"
+
+
+def test_a_job_too_large_for_a_real_cluster_gets_the_number_of_workers_that_fits() -> None:
+    with pytest.raises(PlanError) as caught:
+        make_plan(make_spec(scaling={"workers": 4}), capacity=replace(EMBEDDED, embedded=False))
+    assert caught.value.hint == "scaling.workers: 2 fits"
 
 
 def test_all_problems_are_told_at_once() -> None:
     with pytest.raises(PlanError) as caught:
         make_plan(make_spec(scaling={"workers": 13}), capacity=EMBEDDED)
-    assert len(str(caught.value).splitlines()) == 2
+    first, *rest = str(caught.value).splitlines()
+    assert first == "2 problems in the plan:"
+    assert [line[:20] for line in rest] == ["  scaling.workers is", "  the job needs 15 C"]
 
 
 def test_windows_that_cut_long_row_groups_are_warned_about() -> None:

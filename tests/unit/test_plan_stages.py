@@ -87,28 +87,28 @@ def test_a_stream_needs_its_pools_and_the_task_that_numbers_windows() -> None:
     [
         (4.0, 1.0, []),
         (3.5, 1.0, ["the job needs 4 CPUs (training: 3; reading: 1), the cluster has 3.5"]),
-        (4.0, 0.0, ["the job needs 1 GPUs (training: 1), the cluster has 0"]),
+        (4.0, 0.0, ["the job needs 1 GPU (training: 1), the cluster has 0"]),
     ],
 )
 def test_what_a_cluster_lacks_is_said_with_the_shares(
     cpus: float, gpus: float, problems: list[str]
 ) -> None:
     needs = (
-        Need(what="training", count="1", cpus=3.0, gpus=1.0),
-        Need(what="reading", count="1", cpus=1.0, gpus=0.0),
+        Need(what="training", cpus_each=3.0, gpus_each=1.0),
+        Need(what="reading", cpus_each=1.0),
     )
     capacity = ClusterCapacity(cpus=cpus, gpus=gpus, cores=1, embedded=False)
     assert ResourcePlan(needs=needs, capacity=capacity).problems() == problems
 
 
 def test_tenths_of_a_cpu_add_up_without_rounding_errors() -> None:
-    needs = tuple(Need(what=str(n), count="1", cpus=0.1, gpus=0.1) for n in range(3))
+    needs = tuple(Need(what=str(n), cpus_each=0.1, gpus_each=0.1) for n in range(3))
     capacity = ClusterCapacity(cpus=0.3, gpus=0.3, cores=1, embedded=False)
     assert ResourcePlan(needs=needs, capacity=capacity).problems() == []
 
 
 @pytest.mark.parametrize(
-    ("cpus", "cores", "taken", "cpus_of_each", "workers"),
+    ("cpus", "cores", "taken", "pools", "workers"),
     [
         (8, 8, 3, [1.0], 5),
         (8, 2, 3, [1.0], 2),
@@ -120,11 +120,15 @@ def test_tenths_of_a_cpu_add_up_without_rounding_errors() -> None:
     ],
 )
 def test_an_open_pool_gets_a_worker_a_core_as_far_as_they_fit(
-    cpus: float, cores: int, taken: float, cpus_of_each: list[float], workers: int
+    cpus: float, cores: int, taken: float, pools: list[float], workers: int
 ) -> None:
     capacity = ClusterCapacity(cpus=cpus, gpus=0, cores=cores, embedded=False)
-    chosen = auto_workers(capacity=capacity, taken_cpus=taken, cpus_of_each=cpus_of_each)
-    assert chosen == workers
+    stages = [
+        Stage(transforms=(), positions=(), cpus=of_each, gpus=0, workers=(0, 0), tasks_in_flight=1)
+        for of_each in pools
+    ]
+    fixed = [Need(what="training", cpus_each=taken)]
+    assert auto_workers(capacity=capacity, taken=fixed, pools=stages) == workers
 
 
 def test_an_open_pool_leaves_room_for_the_pools_that_name_their_workers() -> None:

@@ -21,6 +21,7 @@ def test_a_run_keeps_its_job_and_where_it_ran(tmp_path: Path) -> None:
     directory.describe(plan)
     assert (directory.path / "job.yaml").stat().st_mode & 0o077 == 0
     assert sorted(path.name for path in directory.path.iterdir()) == [
+        "data.json",
         "environment.json",
         "job.yaml",
         "logs",

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,9 @@ from orchestrator.checkpoint.manifest import CheckpointInfo, Manifest
 from orchestrator.errors import CheckpointError
 from orchestrator.run import export
 from orchestrator.run.export import export_model
-from tests.support.training import ConvTask, make_state
+from orchestrator.train.parts import ObjectPart
+from orchestrator.train.state import TrainState
+from tests.support.training import CPU, ConvTask, make_state, strategy_of
 
 
 class TiedTask(ConvTask):
@@ -33,7 +36,7 @@ def checkpoint(folder: Path, *, step: int = 8, task: ConvTask | None = None) -> 
     path.mkdir(parents=True)
     state = make_state(task or ConvTask(norm=True))
     with torch.no_grad():
-        next(iter(state.strategy.model.parameters())).fill_(float(step))
+        next(iter(strategy_of(state).model.parameters())).fill_(float(step))
     state.write(path)
     manifest = Manifest(
         name=path.name,
@@ -142,3 +145,50 @@ def test_a_folder_that_cannot_be_written_is_a_checkpoint_error(tmp_path: Path) -
     (tmp_path / "run").write_text("a file in the way")
     with pytest.raises(CheckpointError, match=r"cannot write .*run/model"):
         export_model(checkpoint(tmp_path), tmp_path / "run" / "model")
+
+
+class Weights:
+    """A part of an own loop that is no module."""
+
+    def __init__(self, **state: object) -> None:
+        self._state = state
+
+    def state_dict(self) -> dict[str, Any]:
+        return self._state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+def loop_checkpoint(folder: Path, **parts: Weights) -> CheckpointInfo:
+    info = checkpoint(folder)
+    TrainState(
+        device=CPU, parts={name: ObjectPart(content) for name, content in parts.items()}
+    ).write(info.path)
+    return info
+
+
+def test_of_a_loop_without_a_model_each_part_that_is_all_tensors_is_exported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    info = loop_checkpoint(
+        tmp_path,
+        actor=Weights(a=torch.ones(2)),
+        critic=Weights(b=torch.zeros(3)),
+        optimizer=Weights(state={}, param_groups=[]),
+        counter=Weights(n=3),
+        nothing=Weights(),
+    )
+    export_model(info, tmp_path / "model")
+    names = {path.name for path in (tmp_path / "model").iterdir()}
+    assert names == {"actor.safetensors", "critic.safetensors", "origin.json"}
+    assert load_file(tmp_path / "model" / "critic.safetensors")["b"].tolist() == [0.0] * 3
+    assert not caplog.text
+
+
+def test_of_a_loop_without_weights_nothing_is_exported_and_it_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    info = loop_checkpoint(tmp_path, counter=Weights(n=3))
+    export_model(info, tmp_path / "model")
+    assert {path.name for path in (tmp_path / "model").iterdir()} == {"origin.json"}
+    assert "no weights are exported" in caplog.text

@@ -19,6 +19,8 @@ class Tokenizer:
     def __call__(self, batch): ...
 class Task:
     def __init__(self, width=8): ...
+def train(context, width, rng=0): ...
+def idle(): ...
 """
 
 
@@ -81,6 +83,41 @@ def test_code_that_does_not_fit_is_named(
 def test_a_task_is_a_class(root: Path) -> None:
     with pytest.raises(SpecError, match=r"^training.task: mine:free \(.*\) is a function, wanted"):
         check_symbols(job("mine:free", {}, task="mine:free"), root)
+
+
+def loop(reference: str, **given: object) -> JobSpec:
+    return JobSpec.model_validate(
+        {
+            "name": "job",
+            "dataset": {"train": {"paths": "data"}},
+            "training": {"loop": reference, "with": given, "epochs": 1, "global_batch_size": 8},
+        }
+    )
+
+
+def test_a_loop_gets_the_context_and_what_the_spec_gives(root: Path) -> None:
+    check_symbols(loop("mine:train", width=8, rng=3), root)
+
+
+@pytest.mark.parametrize(
+    ("reference", "given", "message"),
+    [
+        ("mine:Task", {}, r"^training.loop: mine:Task \(.*\) is a class, wanted a function"),
+        (
+            "mine:idle",
+            {},
+            r"^training.loop: mine:idle \(.*\) takes no argument, wanted one for the",
+        ),
+        ("mine:train", {}, '^training.with: missing "width", which mine:train'),
+        ("mine:train", {"width": 1, "wdith": 2}, r'training.with.wdith: .* did you mean "width"\?'),
+        ("mine:train", {"width": 1, "context": 2}, "training.with.context: .* does not take it"),
+    ],
+)
+def test_a_loop_that_does_not_fit_is_named(
+    root: Path, reference: str, given: dict[str, object], message: str
+) -> None:
+    with pytest.raises(SpecError, match=message):
+        check_symbols(loop(reference, **given), root)
 
 
 def test_all_problems_come_at_once_with_their_places(root: Path) -> None:

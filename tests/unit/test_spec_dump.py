@@ -154,3 +154,15 @@ def test_texts_that_look_like_something_else_stay_texts(text: str, tmp_path: Pat
         update={"training": job.training.model_copy(update={"with_": {"a": text}})}
     )
     assert reload(job, tmp_path).training.with_ == {"a": text}
+
+
+def test_a_loop_is_written_without_what_belongs_to_a_task(tmp_path: Path) -> None:
+    job = JobSpec.model_validate(
+        {
+            "name": "job",
+            "dataset": {"train": {"paths": "data"}},
+            "training": {"loop": "mine:train", "epochs": 1, "global_batch_size": 8},
+        }
+    )
+    assert "optimizer" not in yaml.safe_load(dump_job(job))["training"]
+    assert reload(job, tmp_path).training == job.training

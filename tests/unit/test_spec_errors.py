@@ -55,7 +55,7 @@ CASES = [
     ("  optimizer: {betas: [0.9, 0.9, 0.9]}", "x.yaml:8:22: training.optimizer.betas: got "
      "[0.9, 0.9, 0.9], wanted a list of 2, each a number of at least 0 and less than 1"),
     ("  lr: 0.1", 'x.yaml:8:3: training.lr: unknown key; did you mean "optimizer.lr"? allowed: '
-     "task, with, epochs, steps, global_batch_size, micro_batch_size, optimizer, schedule, "
+     "task, loop, with, epochs, steps, global_batch_size, micro_batch_size, optimizer, schedule, "
      "clip_norm, validate_every, report_every, device"),
     ("  device: cude", 'x.yaml:8:11: training.device: got "cude", wanted "auto", "cpu" or "cuda"; '
      'did you mean "cuda"?'),
@@ -73,7 +73,8 @@ CASES = [
     ("scaling: {lanes: atuo}", 'x.yaml:8:18: scaling.lanes: got "atuo", wanted a whole number '
      'greater than 0, or "auto"; did you mean "auto"?'),
     ("scaling: {lanes: 3}",
-     "x.yaml:8:11: scaling.lanes: lanes (3) must divide training.global_batch_size (8)"),
+     "x.yaml:8:11: scaling.lanes: lanes (3) must divide training.global_batch_size (8);"
+     " 2 and 4 do"),
     ("scaling: {preprocessing: {workers: [3, 1]}}", "x.yaml:8:36: scaling.preprocessing.workers: "
      'got [3, 1], wanted a whole number greater than 0, or [min, max], or "auto"'),
     ("scaling: 3", "x.yaml:8:10: scaling: got 3, wanted a mapping with the keys workers, "
@@ -122,7 +123,6 @@ def test_what_is_missing_is_said_of_the_section_around_it(
     found = problems(tmp_path, monkeypatch, "name: job\ntraining:\n  epochs: 1\n")
     assert [problem.split(";")[0] for problem in found] == [
         "x.yaml:1:1: dataset: missing",
-        "x.yaml:2:1: training.task: missing",
         "x.yaml:2:1: training.global_batch_size: missing",
     ]
 

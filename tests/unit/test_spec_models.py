@@ -161,3 +161,24 @@ def test_sources_that_name_nothing_or_twice_are_refused(fields: dict[str, object
 def test_splits_are_named_once_each(splits: object) -> None:
     with pytest.raises(ValidationError):
         TransformSpec.model_validate({"use": "mine:f", "splits": splits})
+
+
+def test_a_job_trains_a_task_or_a_loop_of_its_own() -> None:
+    assert training(task=None, loop="mine:train").loop == "mine:train"
+    with pytest.raises(ValidationError, match=r"exactly one .* both are \(task: .*, loop: a:b\)"):
+        training(loop="a:b")
+    with pytest.raises(ValidationError, match=r"exactly one of task and loop .* neither is"):
+        training(task=None)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("optimizer", "adamw"), ("schedule", {}), ("clip_norm", 1.0), ("micro_batch_size", 2)],
+)
+def test_a_loop_has_nothing_that_belongs_to_a_task(field: str, value: object) -> None:
+    with pytest.raises(ValidationError, match=f"{field} belongs to a task, and training.loop is"):
+        training(task=None, loop="mine:train", **{field: value})
+
+
+def test_null_beside_a_loop_is_nothing() -> None:
+    assert training(task=None, loop="mine:train", clip_norm=None).clip_norm is None

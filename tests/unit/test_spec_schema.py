@@ -1,19 +1,57 @@
 """The description of specs for editors and readers."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
 import pytest
+from jsonschema import Draft202012Validator
 
+from orchestrator.spec.load import read_job
 from orchestrator.spec.schema import json_schema, markdown
+from orchestrator.spec.tree import plain
+from orchestrator.spec.yaml_reader import read_yaml_file
 
-REFERENCE = Path(__file__).parents[2] / "docs" / "spec.md"
+ROOT = Path(__file__).parents[2]
+JOBS = sorted((ROOT / "jobs").glob("*.yaml"))
+SCHEMA_LINE = "# yaml-language-server: $schema=../docs/job.schema.json"
 
 
 def test_the_committed_reference_is_current() -> None:
-    message = "run: orchestrator schema --markdown > docs/spec.md"
-    assert REFERENCE.read_text(encoding="utf-8") == markdown(), message
+    committed = (ROOT / "docs" / "spec.md").read_text(encoding="utf-8")
+    assert committed == markdown(), "run: make docs"
+
+
+def test_the_committed_schema_is_current() -> None:
+    committed = (ROOT / "docs" / "job.schema.json").read_text(encoding="utf-8")
+    assert committed == json.dumps(json_schema(), indent=2) + "\n", "run: make docs"
+
+
+@pytest.mark.parametrize("job", JOBS, ids=lambda path: path.name)
+def test_each_job_names_the_schema_to_editors_and_follows_it(job: Path) -> None:
+    first, _, _ = job.read_text(encoding="utf-8").partition("\n")
+    assert first == SCHEMA_LINE
+    assert (job.parent / SCHEMA_LINE.partition("=")[2]).is_file()
+    mistakes = Draft202012Validator(json_schema()).iter_errors(plain(read_yaml_file(job)))
+    assert [mistake.message for mistake in mistakes] == []
+    read_job(job, environ={})
+
+
+@pytest.mark.parametrize(
+    ("text", "mistake"),
+    [
+        ("trainin: {}", "'trainin' was unexpected"),
+        ("seed: many", "'many' is not of type 'integer'"),
+        ("transforms: [{use: 'a:b', splits: [test]}]", "is not valid under any"),
+    ],
+)
+def test_the_schema_tells_an_editor_of_mistakes(tmp_path: Path, text: str, mistake: str) -> None:
+    file = tmp_path / "job.yaml"
+    file.write_text(text)
+    schema = Draft202012Validator(json_schema())
+    found = [error.message for error in schema.iter_errors(plain(read_yaml_file(file)))]
+    assert any(mistake in message for message in found), found
 
 
 def sections() -> Iterator[dict[str, object]]:

@@ -12,16 +12,21 @@ import torch
 from orchestrator.data.feed import Feed, LocalBatch
 from orchestrator.errors import JobFailedError
 from orchestrator.plan.job import JobPlan
+from orchestrator.train.bookkeeping import Bookkeeping, FirstRank
+from orchestrator.train.evaluation import Scores
 from orchestrator.train.loop import TrainingLoop
+from orchestrator.train.outcome import RowLosses, StepOutcome
 from orchestrator.train.state import TrainState
+from orchestrator.train.stop import StopRequested
 from orchestrator.train.totals import Totals
-from tests.support.training import ConvTask, make_plan, make_state
+from tests.support.training import ConvTask, make_plan, make_state, optimizer_of
 
 if TYPE_CHECKING:
     from orchestrator.train.evaluation import Evaluator
     from orchestrator.train.recorder import Recorder
     from orchestrator.train.saving import Saver
     from orchestrator.train.stepper import Stepper
+    from orchestrator.train.stop import StopRequest
 
 Happening = tuple[Any, ...]
 
@@ -35,26 +40,34 @@ def totals(rows: int, **means: float) -> Totals:
 class Fakes:
     """Everything the loop talks to; what it does lands in one list."""
 
-    def __init__(self, losses: Mapping[int, float] | None = None) -> None:
+    def __init__(
+        self, losses: Mapping[int, float] | None = None, *, stop_after: int | None = None
+    ) -> None:
         self.happened: list[Happening] = []
         self.reports: list[dict[str, Any]] = []
         self.now = 0.0
         self.wait_s = 0.0
         self._losses = losses or {}
+        self._stop_after = stop_after
 
     def clock(self) -> float:
         return self.now
 
     # The stepper: 2 s a step, and the loss is the step's number.
-    def step(self, batch: LocalBatch, number: int) -> Totals:
+    def step(self, batch: LocalBatch, number: int) -> StepOutcome:
         self.now += 2.0
         self.happened.append(("step", number))
-        return totals(batch.global_rows, loss=self._losses.get(number, float(number)))
+        loss = self._losses.get(number, float(number))
+        values = torch.full((len(batch.rows),), loss)
+        return StepOutcome(
+            totals=totals(batch.global_rows, loss=loss),
+            losses=RowLosses(values=values, exact=True),
+        )
 
     # The evaluator: 100 s a validation.
-    def evaluate(self) -> Totals:
+    def evaluate(self) -> Scores:
         self.now += 100.0
-        return totals(40, accuracy=0.5, loss=1.5)
+        return Scores(rows=40, metrics={"accuracy": 0.5, "loss": 1.5})
 
     # The recorder.
     def training(self, *, step: int, means: Mapping[str, float], **others: Any) -> None:
@@ -66,12 +79,23 @@ class Fakes:
     ) -> None:
         self.happened.append(("validation", epoch, step, rows, seconds))
 
+    def stopped(self, *, step: int) -> None:
+        self.happened.append(("stopped", step))
+
     # The saver: 50 s a save.
     def after_step(
         self, state: TrainState, *, epoch_finished: bool, metrics: Mapping[str, float]
     ) -> None:
         self.now += 50.0
         self.happened.append(("offer", state.step, epoch_finished, dict(metrics)))
+
+    def save(self, state: TrainState, *, metrics: Mapping[str, float]) -> bool:
+        self.happened.append(("save", state.step, dict(metrics)))
+        return True
+
+    # The stop request.
+    def made(self) -> bool:
+        return self._stop_after is not None and len(kinds(self, "step")) >= self._stop_after
 
     def batches(self, plan: JobPlan, first: int, last: int) -> Iterator[LocalBatch]:
         """The batches of steps first..last-1; each was waited for for 1 s."""
@@ -98,21 +122,32 @@ def run(
     last: int | None = None,
     first_rank: bool = True,
     evaluate: bool = True,
-    batches: Callable[[Iterable[LocalBatch]], Iterable[LocalBatch]] = lambda batches: batches,
+    batches: Callable[[Iterable[LocalBatch]], Iterator[LocalBatch]] = iter,
 ) -> TrainState:
     state = state or make_state(ConvTask())
-    loop = TrainingLoop(
+    until = plan.total_steps if last is None else last
+    first = FirstRank(
+        recorder=cast("Recorder", fakes),
+        saver=cast("Saver", fakes),
+        stop=cast("StopRequest", fakes),
+    )
+    books = Bookkeeping(
         plan,
         state,
-        cast("Stepper", fakes),
+        batches(fakes.batches(plan, state.step, until)),
         cast("Feed", fakes),
-        cast("Evaluator", fakes) if evaluate else None,
-        recorder=cast("Recorder", fakes) if first_rank else None,
-        saver=cast("Saver", fakes) if first_rank else None,
+        learning_rate=lambda: optimizer_of(state).learning_rate(state.step - 1),
+        first_rank=first if first_rank else None,
         clock=fakes.clock,
     )
-    until = plan.total_steps if last is None else last
-    loop.run(batches(fakes.batches(plan, state.step, until)))
+    TrainingLoop(
+        plan,
+        state,
+        books,
+        cast("Stepper", fakes),
+        cast("Evaluator", fakes) if evaluate else None,
+        clock=fakes.clock,
+    ).run()
     return state
 
 
@@ -177,10 +212,13 @@ def test_the_pace_counts_waiting_and_training_but_no_validation_or_save(tmp_path
     )
     fakes = Fakes()
     run(plan, fakes)
-    # Two steps of 10 rows, each 1 s of waiting and 2 s of training.
-    for report in fakes.reports:
-        assert report["rows_per_s"] == pytest.approx(20 / 6)
-        assert report["wait_share"] == pytest.approx(1 / 3)
+    # Two steps of 10 rows, each 1 s of waiting and 2 s of training; but that the stream has to
+    # start is no part of the pace.
+    first, second = fakes.reports
+    assert first["rows_per_s"] == pytest.approx(20 / 5)
+    assert first["wait_share"] == pytest.approx(1 / 5)
+    assert second["rows_per_s"] == pytest.approx(20 / 6)
+    assert second["wait_share"] == pytest.approx(2 / 6)
     assert [report["rows"] for report in fakes.reports] == [20, 40]
     assert {report["lr"] for report in fakes.reports} == {0.05}
 
@@ -193,16 +231,19 @@ def test_a_resumed_run_goes_on_with_the_sums_of_the_one_before(tmp_path: Path) -
     run(plan, fakes, state=state)
     assert [h[1] for h in kinds(fakes, "step")] == [2, 3]
     assert kinds(fakes, "report") == [("report", 4, 1.5)]
-    assert fakes.reports[0]["rows_per_s"] == pytest.approx(20 / 6)
+    assert fakes.reports[0]["rows_per_s"] == pytest.approx(20 / 5)
 
 
-@pytest.mark.parametrize("spoilt", [float("nan"), float("inf")])
-def test_a_loss_that_is_no_number_ends_the_run_and_names_the_step(
-    spoilt: float, tmp_path: Path
+@pytest.mark.parametrize(("spoilt", "word"), [(float("nan"), "nan"), (float("inf"), "infinite")])
+def test_a_loss_that_is_no_number_ends_the_run_and_names_the_step_and_the_rows(
+    spoilt: float, word: str, tmp_path: Path
 ) -> None:
     plan = make_plan(tmp_path, training={"report_every": 3})
     fakes = Fakes(losses={4: spoilt})
-    with pytest.raises(JobFailedError, match=rf"loss became {spoilt} by step 6 \(epoch 1\)") as e:
+    with pytest.raises(
+        JobFailedError,
+        match=rf"loss became {word} in step 5 \(epoch 2\): row 0\n  row 0 is row 0 of",
+    ) as e:
         run(plan, fakes)
     assert e.value.hint is not None
     # Not reported, and not offered to the saver.
@@ -230,7 +271,7 @@ def test_nothing_is_read_past_the_last_step(tmp_path: Path) -> None:
 
 
 class FailingValidation(Fakes):
-    def evaluate(self) -> Totals:
+    def evaluate(self) -> Scores:
         raise ValueError("the user's mistake")
 
 
@@ -245,3 +286,27 @@ def test_a_validation_that_fails_costs_no_training_but_does_not_finish_the_run(
     with pytest.raises(ValueError, match="the user's mistake"):
         run(plan, fakes)
     assert [happening[1] for happening in kinds(fakes, "offer")] == offered
+
+
+def test_a_request_to_stop_is_heeded_after_the_save_of_a_step(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path, training={"epochs": 2, "validate_every": "3 steps"})
+    fakes = Fakes(stop_after=3)
+    with pytest.raises(StopRequested, match="stopped as requested after step 3 of 8"):
+        run(plan, fakes)
+    scores = {"accuracy": 0.5, "loss": 1.5}
+    assert fakes.happened[-3:] == [("offer", 3, False, scores), ("save", 3, scores), ("stopped", 3)]
+
+
+def test_a_run_that_has_made_its_last_step_finishes_instead_of_stopping(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path, training={"epochs": 1})
+    fakes = Fakes(stop_after=4)
+    run(plan, fakes)
+    assert not kinds(fakes, "stopped")
+
+
+def test_sums_from_before_a_restart_are_told_by_the_step_alone(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path, training={"report_every": 4})
+    state = make_state(ConvTask())
+    state.step, state.rows, state.interval = 2, 20, totals(20, loss=float("nan"))
+    with pytest.raises(JobFailedError, match=r"loss became nan by step 4 \(epoch 1\)$"):
+        run(plan, Fakes(), state=state)

@@ -18,7 +18,7 @@ from orchestrator.train.recorder import Recorder
 from orchestrator.train.saving import Saver
 from orchestrator.train.state import TrainState
 from orchestrator.train.totals import Totals
-from tests.support.training import ConvTask, make_plan, make_state
+from tests.support.training import ConvTask, make_plan, make_state, strategy_of
 
 KEEP_ALL = 100
 BEST = {"metric": "accuracy", "mode": "max"}
@@ -128,28 +128,51 @@ def test_a_checkpoint_says_where_it_stands_and_what_it_scored(
 
 def spoil_weights(state: TrainState) -> None:
     with torch.no_grad():
-        next(iter(state.strategy.model.parameters())).fill_(float("inf"))
+        next(iter(strategy_of(state).model.parameters())).fill_(float("inf"))
 
 
 def spoil_sums(state: TrainState) -> None:
     state.interval = Totals(names=("loss",), sums=torch.tensor([float("nan"), 10.0]))
 
 
-@pytest.mark.parametrize("spoil", [spoil_weights, spoil_sums])
-def test_spoilt_weights_never_become_a_checkpoint(
-    spoil: object, tmp_path: Path, recorder: Recorder
-) -> None:
+def test_spoilt_weights_never_become_a_checkpoint(tmp_path: Path, recorder: Recorder) -> None:
     # Else every restart would begin with them, and fail as the first one did.
     saver = Saver(plan_with(tmp_path, every="1 steps"), tmp_path, attempt=1, recorder=recorder)
     state = make_state(ConvTask())
     state.step = 1
     saver.after_step(state, epoch_finished=False, metrics={})
     state.step = 2
-    spoil(state)  # type: ignore[operator]
+    spoil_weights(state)
     with pytest.raises(JobFailedError, match="is not finite after step 2; it is not saved"):
         saver.after_step(state, epoch_finished=False, metrics={})
     (info,) = CheckpointStore(tmp_path / "checkpoints").committed()
     assert info.manifest.step == 1
+
+
+def test_a_spoilt_loss_is_not_saved_and_left_to_the_report(
+    tmp_path: Path, recorder: Recorder
+) -> None:
+    saver = Saver(plan_with(tmp_path, every="1 steps"), tmp_path, attempt=1, recorder=recorder)
+    state = make_state(ConvTask())
+    state.step = 1
+    spoil_sums(state)
+    # The weights, too: the report says more about both.
+    spoil_weights(state)
+    saver.after_step(state, epoch_finished=False, metrics={})
+    assert not saver.save(state, metrics={})
+    assert CheckpointStore(tmp_path / "checkpoints").committed() == []
+
+
+def test_a_step_is_saved_once_whoever_asks(tmp_path: Path, recorder: Recorder) -> None:
+    plan = plan_with(tmp_path, every="1 steps", best=BEST)
+    saver = Saver(plan, tmp_path, attempt=1, recorder=recorder)
+    state = make_state(ConvTask())
+    state.step = 3
+    assert saver.save(state, metrics={})
+    saver.after_step(state, epoch_finished=False, metrics={"accuracy": 0.5})
+    assert saver.save(state, metrics={})
+    (info,) = CheckpointStore(tmp_path / "checkpoints").committed()
+    assert info.manifest.step == 3
 
 
 def test_an_attempt_that_was_succeeded_saves_nothing_more(

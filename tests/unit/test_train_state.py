@@ -19,6 +19,8 @@ from tests.support.training import (
     geometry,
     make_state,
     make_stepper,
+    optimizer_of,
+    strategy_of,
     train_steps,
 )
 
@@ -32,7 +34,9 @@ def trained(task: ConvTask, spec: AdamW | Sgd, *, until: int) -> TrainState:
 
 
 def bits(state: TrainState) -> str:
-    return digest(state.strategy.state()) + digest(state.optimizer.optimizer.state_dict()["state"])
+    return digest(strategy_of(state).state()) + digest(
+        optimizer_of(state).optimizer.state_dict()["state"]
+    )
 
 
 @pytest.mark.parametrize("spec", [AdamW(), Sgd(lr=0.1, momentum=0.9)], ids=["adamw", "sgd"])
@@ -85,7 +89,9 @@ def test_the_state_of_another_model_or_optimizer_is_refused(
     task: ConvTask, spec: AdamW | Sgd, tmp_path: Path
 ) -> None:
     trained(ConvTask(), Sgd(lr=0.1), until=1).write(tmp_path)
-    with pytest.raises(CheckpointError, match="does not fit the model or the optimizer") as caught:
+    with pytest.raises(
+        CheckpointError, match=r"does not fit the (model|optimizer) of this code"
+    ) as caught:
         make_state(task, spec=spec).read(tmp_path)
     assert caught.value.hint is not None
 
@@ -130,7 +136,7 @@ def test_what_is_no_state_is_refused(content: bytes, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("value", "message"),
-    [({"model": {}, "step": 1}, "it lacks interval_names, interval_sums"), ([1], "it is no dict")],
+    [({"parts": {}, "step": 1}, "it lacks interval_names, interval_sums"), ([1], "it is no dict")],
 )
 def test_other_contents_are_refused(value: object, message: str, tmp_path: Path) -> None:
     write_torch(tmp_path / STATE_FILE, value)
@@ -159,16 +165,24 @@ def test_tied_weights_stay_tied(tmp_path: Path) -> None:
     trained(Tied(), Sgd(lr=0.1), until=2).write(tmp_path)
     state = make_state(Tied())
     state.read(tmp_path)
-    first, second = state.strategy.model.children()
+    first, second = strategy_of(state).model.children()
     assert first.weight is second.weight
 
 
 def test_spoilt_weights_and_sums_are_found() -> None:
     state = make_state(ConvTask(norm=True))
-    assert state.not_finite() is None
+    assert (state.loss_is_finite(), state.spoilt()) == (True, None)
     state.interval = Totals(names=("loss",), sums=torch.tensor([float("inf"), 3.0]))
-    assert state.not_finite() == "the loss"
+    assert (state.loss_is_finite(), state.spoilt()) == (False, None)
     state.interval = None
     with torch.no_grad():
-        next(iter(state.strategy.model.parameters()))[0, 0, 0, 0] = float("nan")
-    assert state.not_finite() == "the weight 0.weight"
+        next(iter(strategy_of(state).model.parameters()))[0, 0, 0, 0] = float("nan")
+    assert (state.loss_is_finite(), state.spoilt()) == (True, "the weight 0.weight")
+
+
+def test_a_state_of_other_parts_is_refused_by_their_names(tmp_path: Path) -> None:
+    state = make_state(ConvTask())
+    state.write(tmp_path)
+    state.parts["average"] = state.parts.pop("optimizer")
+    with pytest.raises(CheckpointError, match="holds model, optimizer, but this code restores mod"):
+        state.read(tmp_path)

@@ -16,6 +16,7 @@ from orchestrator.spec.training import AdamW, Sgd
 from orchestrator.train.stepper import seed_everything, world
 from orchestrator.train.task import LossOutput, TrainTask
 from tests.support.training import (
+    SEED,
     ConvTask,
     digest,
     geometry,
@@ -23,6 +24,7 @@ from tests.support.training import (
     make_state,
     make_stepper,
     share,
+    strategy_of,
 )
 
 CUTS = geometry(rows=13, batch=13)
@@ -34,7 +36,7 @@ def gradients(model: nn.Module) -> list[Tensor]:
 
 def of_one_big_batch(task: TrainTask, batch: LocalBatch) -> list[Tensor]:
     """The gradient as anybody would write it."""
-    model = make_state(task).strategy.model
+    model = strategy_of(make_state(task)).model
     tensors = {name: torch.from_numpy(batch.columns[name]) for name in ("id", "x", "y")}
     losses, _ = task.loss(model, tensors)
     losses.mean().backward()
@@ -46,8 +48,8 @@ def test_micro_batches_of_any_size_give_the_gradient_of_one_big_batch(size: int 
     task = ConvTask()
     state = make_state(task)
     batch = share(CUTS, 0)
-    totals = make_stepper(task, state, micro_batch_size=size).forward_backward(batch)
-    torch.testing.assert_close(gradients(state.strategy.model), of_one_big_batch(task, batch))
+    totals = make_stepper(task, state, micro_batch_size=size).forward_backward(batch).totals
+    torch.testing.assert_close(gradients(strategy_of(state).model), of_one_big_batch(task, batch))
     assert totals.rows == 13
     assert totals.means()["id"] == 6.0
 
@@ -63,9 +65,22 @@ class ScalarTask(ConvTask):
 @pytest.mark.parametrize("size", [None, 4])
 def test_a_scalar_loss_counts_as_the_mean_of_its_rows(size: int | None) -> None:
     state, batch = make_state(ScalarTask()), share(CUTS, 0)
-    totals = make_stepper(ScalarTask(), state, micro_batch_size=size).forward_backward(batch)
-    torch.testing.assert_close(gradients(state.strategy.model), of_one_big_batch(ConvTask(), batch))
+    totals = make_stepper(ScalarTask(), state, micro_batch_size=size).forward_backward(batch).totals
+    torch.testing.assert_close(
+        gradients(strategy_of(state).model), of_one_big_batch(ConvTask(), batch)
+    )
     assert totals.means()["id"] == pytest.approx(6.0)
+
+
+@pytest.mark.parametrize(("task", "exact"), [(ConvTask(), True), (ScalarTask(), False)])
+def test_the_loss_of_each_row_is_kept_in_order(task: TrainTask, exact: bool) -> None:
+    batch = share(CUTS, 0)
+    state = make_state(task)
+    whole = make_stepper(task, state).forward_backward(batch).losses
+    cut = make_stepper(task, state, micro_batch_size=5).forward_backward(batch).losses
+    assert (cut.exact, len(cut.values), cut.values.requires_grad) == (exact, 13, False)
+    if exact:
+        torch.testing.assert_close(cut.values, whole.values)
 
 
 def test_stand_ins_give_no_gradient_and_count_nothing() -> None:
@@ -73,8 +88,8 @@ def test_stand_ins_give_no_gradient_and_count_nothing() -> None:
     state = make_state(task)
     batch = share(geometry(rows=33, batch=32), 1, rank=2, workers=3)
     assert not len(batch.rows)
-    totals = make_stepper(task, state).forward_backward(batch)
-    found = gradients(state.strategy.model)
+    totals = make_stepper(task, state).forward_backward(batch).totals
+    found = gradients(strategy_of(state).model)
     assert found
     assert all(not gradient.any() for gradient in found)
     assert (totals.rows, totals.means()) == (0, {"id": 0.0, "loss": 0.0})
@@ -83,11 +98,11 @@ def test_stand_ins_give_no_gradient_and_count_nothing() -> None:
 def test_the_whole_gradient_is_clipped_to_its_norm() -> None:
     task = ConvTask()
     state = make_state(task, spec=Sgd(lr=1.0))
-    before = [weight.detach().clone() for weight in state.strategy.model.parameters()]
+    before = [weight.detach().clone() for weight in strategy_of(state).model.parameters()]
     make_stepper(task, state, clip_norm=0.01, micro_batch_size=5).step(share(CUTS, 0), 0)
     moved = [
         (weight - old).flatten()
-        for weight, old in zip(state.strategy.model.parameters(), before, strict=True)
+        for weight, old in zip(strategy_of(state).model.parameters(), before, strict=True)
     ]
     assert torch.cat(moved).norm().item() == pytest.approx(0.01, rel=1e-3)
 
@@ -99,7 +114,9 @@ def test_a_step_forgets_the_gradient_of_the_one_before() -> None:
     stepper = make_stepper(task, twice)
     for number in range(2):
         stepper.step(share(CUTS, 0), number)
-    torch.testing.assert_close(gradients(twice.strategy.model), gradients(once.strategy.model))
+    torch.testing.assert_close(
+        gradients(strategy_of(twice).model), gradients(strategy_of(once).model)
+    )
 
 
 class Returning(TrainTask):
@@ -174,7 +191,9 @@ def test_dropout_in_a_step_depends_on_that_step_alone() -> None:
         stepper = make_stepper(task, state)
         for earlier in range(after):
             stepper.step(share(CUTS, 0), earlier)
-        return stepper.step(share(CUTS, 0), number).means()["loss"]
+        batch = share(CUTS, 0)
+        seed_everything(SEED, number, batch.lane)
+        return stepper.step(batch, number).totals.means()["loss"]
 
     assert loss_of_step(3, after=0) == pytest.approx(loss_of_step(3, after=3), abs=1e-6)
     assert loss_of_step(3, after=0) != pytest.approx(loss_of_step(4, after=0), abs=1e-6)
@@ -199,7 +218,7 @@ def test_gradients_that_the_optimizer_does_not_use_neither_pile_up_nor_count() -
     norms = []
     for _ in range(2):
         stepper.step(share(cuts, 0), 0)
-        model = cast("nn.Sequential", state.strategy.model)
+        model = cast("nn.Sequential", strategy_of(state).model)
         norms.append(float(model[0].weight.grad.norm()))
         head = [parameter.grad for parameter in model[-1].parameters()]
         assert torch.cat([part.ravel() for part in head]).norm() == pytest.approx(0.1, rel=1e-4)

@@ -1,4 +1,4 @@
-"""What a session does around Ray; Ray itself is not started."""
+"""What a dead driver left behind, and ending it."""
 
 import json
 import os
@@ -9,10 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from orchestrator.errors import ClusterError
-from orchestrator.run import session
-from orchestrator.run.session import SESSION_FILE, SESSION_VARIABLE, capacity_of, reap_leftovers
-from orchestrator.spec.runtime import RuntimeSpec
+from orchestrator.run.reap import SESSION_FILE, SESSION_VARIABLE, reap_leftovers
 
 
 def test_what_a_killed_driver_left_is_ended_and_nothing_else(tmp_path: Path) -> None:
@@ -59,32 +56,3 @@ def test_a_damaged_record_is_passed_over(tmp_path: Path, caplog: pytest.LogCaptu
     reap_leftovers(tmp_path)
     assert "nothing is reaped" in caplog.text
     assert not (tmp_path / SESSION_FILE).exists()
-
-
-def test_an_embedded_ray_declares_enough_for_a_small_machine() -> None:
-    capacity = capacity_of(RuntimeSpec())
-    assert capacity.cpus >= 8
-    assert capacity_of(RuntimeSpec(cpus=3)).cpus == 3
-    assert capacity.memory_bytes == psutil.virtual_memory().total
-
-
-def test_an_address_where_nobody_listens_is_told_at_once() -> None:
-    with pytest.raises(ClusterError, match=r"nothing answers at runtime\.address 127\.0\.0\.1:1"):
-        capacity_of(RuntimeSpec(address="127.0.0.1:1"))
-
-
-@pytest.mark.parametrize("there", [True, False])
-def test_the_token_of_ray_is_readable_by_its_owner_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
-) -> None:
-    token = tmp_path / "ray" / "token"
-    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(token))
-    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
-    if there:
-        token.parent.mkdir()
-        token.write_text("of-old")
-        token.chmod(0o644)
-    session._protect_token()
-    assert token.stat().st_mode & 0o777 == 0o600
-    assert (token.read_text() == "of-old") == there
-    assert len(token.read_text()) > 5

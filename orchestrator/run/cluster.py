@@ -1,0 +1,214 @@
+"""Ray itself: an embedded one that is started, or a cluster that is there; and what it offers."""
+
+import logging
+import os
+import secrets
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import cast
+
+import psutil
+import ray
+import torch
+from ray._private.authentication.authentication_token_setup import (
+    maybe_enable_token_auth_if_token_available,
+)
+from ray.exceptions import RayError
+
+from orchestrator.errors import ClusterError
+from orchestrator.plan.placement import Node
+from orchestrator.plan.resources import ClusterCapacity
+from orchestrator.spec.runtime import RuntimeSpec
+
+# Ray's defaults notice a dead worker after two seconds and move workers into a folder of Ray's. The
+# start has no timeout of Ray's: a lack of room in the cluster is told and bounded by our own watch.
+ENVIRONMENT = {
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "86400",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS": "0",
+}
+_CONNECT_S = 5.0
+_START_ERRORS = (RayError, ConnectionError, RuntimeError, ValueError, OSError)
+
+# Ray counts declared CPUs. Readers, preprocessing and training must all get some even on a laptop
+# with two cores, or they would wait for each other for ever.
+LEAST_LOGICAL_CPUS = 8
+
+
+def capacity_of(runtime: RuntimeSpec) -> ClusterCapacity:
+    """What the cluster that the spec names offers; nothing is started for an embedded one.
+
+    Raises:
+        ClusterError: the cluster cannot be reached.
+    """
+    if runtime.address == "local":
+        return _embedded_capacity(runtime)
+    with environment_kept():
+        try:
+            connect(runtime, log_to_driver=False, with_code=False)
+            nodes: list[dict[str, object]] = ray.nodes()  # type: ignore[no-untyped-call]
+            free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
+        finally:
+            ray.shutdown()
+    return capacity_of_nodes(nodes, free)
+
+
+def capacity_of_nodes(
+    nodes: Sequence[Mapping[str, object]], free: Mapping[str, float]
+) -> ClusterCapacity:
+    """The capacity of a cluster, from what `ray.nodes()` and `ray.available_resources()` say."""
+    alive = tuple(
+        _node(cast("Mapping[str, float]", node["Resources"])) for node in nodes if node["Alive"]
+    )
+    cpus = sum(node.cpus for node in alive)
+    return ClusterCapacity(
+        cpus=cpus,
+        gpus=sum(node.gpus for node in alive),
+        cores=max(1, int(cpus)),
+        embedded=False,
+        nodes=alive,
+        free=_node(free),
+    )
+
+
+def collective_backend(*, gpus_per_worker: float) -> str:
+    """gloo or nccl, by the device that a worker really gets: a GPU may be a mere declaration."""
+    if gpus_per_worker <= 0:
+        return "gloo"
+    probe = ray.remote(_has_gpu).options(num_gpus=gpus_per_worker, num_cpus=0)
+    return "nccl" if ray.get(probe.remote()) else "gloo"
+
+
+def start_embedded(
+    runtime: RuntimeSpec, capacity: ClusterCapacity, folder: Path, *, log_to_driver: bool
+) -> None:
+    """Starts a Ray of our own, whose files go into `folder`.
+
+    Raises:
+        ClusterError: it cannot be started.
+    """
+    _protect_token()
+    try:
+        ray.init(
+            address="local",
+            num_cpus=int(capacity.cpus),
+            num_gpus=int(capacity.gpus),
+            object_store_memory=None if runtime.object_store == "auto" else runtime.object_store,
+            include_dashboard=False,
+            log_to_driver=log_to_driver,
+            logging_level=logging.WARNING,
+            _temp_dir=str(folder),
+        )
+    except _START_ERRORS as error:
+        raise ClusterError(f"cannot start an embedded Ray: {error}") from error
+
+
+def connect(runtime: RuntimeSpec, *, log_to_driver: bool, with_code: bool) -> None:
+    """Connects to a cluster; `with_code` brings the working directory and our settings along.
+
+    Raises:
+        ClusterError: it cannot be reached.
+    """
+    if ray.is_initialized():
+        raise ClusterError("this process is connected to Ray already")
+    _check_reachable(runtime.address)
+    # With an address Ray leaves its token at home; its own `ray start` calls this to use it.
+    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+    environment: dict[str, object] | None = None
+    if with_code:
+        variables = {name: os.environ[name] for name in ENVIRONMENT}
+        environment = {"env_vars": variables, "working_dir": runtime.working_dir}
+    try:
+        ray.init(
+            address=runtime.address,
+            log_to_driver=log_to_driver,
+            logging_level=logging.WARNING,
+            runtime_env=environment,
+        )
+    except _START_ERRORS as error:
+        raise ClusterError(
+            f"runtime.address: no Ray cluster at {runtime.address}: {error}",
+            hint="RAY_AUTH_TOKEN_PATH names the file with the token of a cluster that wants one",
+        ) from error
+
+
+@contextmanager
+def environment_kept() -> Iterator[None]:
+    """Leaves the environment as it was: Ray writes settings of its own into it."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
+
+
+def _protect_token() -> None:
+    """Makes the file with Ray's token ours alone: whoever reads it can run any code in the cluster.
+
+    Ray itself makes it readable for everybody.
+    """
+    if "RAY_AUTH_TOKEN" in os.environ:
+        return
+    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    if path.exists():
+        path.chmod(0o600)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+        file.write(secrets.token_hex(32))
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself would try for minutes, in silence, where nobody listens."""
+    if address == "auto" or "://" in address:
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
+        raise ClusterError(
+            f'runtime.address: got "{address}", wanted "local", "auto", or a host and a port such'
+            ' as "10.0.0.1:6379"'
+        )
+    try:
+        socket.create_connection((host, int(port)), timeout=_CONNECT_S).close()
+    except (OSError, UnicodeError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise ClusterError(
+            f"runtime.address: nothing answers at {address}: {reason}",
+            hint="ray start --head prints the address of a cluster",
+        ) from error
+
+
+def _node(resources: Mapping[str, float]) -> Node:
+    # What a node has none of, or what is used up, is not listed at all.
+    return Node(cpus=resources.get("CPU", 0.0), gpus=resources.get("GPU", 0.0))
+
+
+def _embedded_capacity(runtime: RuntimeSpec) -> ClusterCapacity:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = cores or 1
+    cpus = max(LEAST_LOGICAL_CPUS, cores) if runtime.cpus == "auto" else runtime.cpus
+    return ClusterCapacity(
+        cpus=cpus,
+        gpus=_local_gpus(),
+        cores=cores,
+        embedded=True,
+        memory_bytes=psutil.virtual_memory().total,
+    )
+
+
+def _local_gpus() -> int:
+    """GPUs that Ray will find here, without asking a driver library for them."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([part for part in visible.split(",") if part.strip() not in {"", "-1"}])
+    return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+
+
+def _has_gpu() -> bool:
+    return bool(torch.cuda.is_available())

@@ -1,0 +1,54 @@
+"""The streams of one attempt, as this rank reads them."""
+
+from collections.abc import Iterator
+
+import ray.train
+
+from orchestrator.data.deaths import named_deaths
+from orchestrator.data.feed import Feed, LocalBatch, begin_early
+from orchestrator.plan.geometry import Cursor
+from orchestrator.plan.stream import PREFETCHED_BLOCKS, StreamPlan
+from orchestrator.train.config import WorkerConfig
+from orchestrator.train.passes import ValidationPasses
+from orchestrator.train.stepper import world
+
+
+def open_training(config: WorkerConfig) -> tuple[Feed, Iterator[LocalBatch]]:
+    """The batches from the attempt's step on; they begin to flow at once."""
+    (stream, span), *_ = config.plan.streams_from(config.step)
+    feed = _feed(stream, span, first=stream.geometry.cursor(config.step))
+    return feed, begin_early(feed)
+
+
+def open_validation(config: WorkerConfig) -> ValidationPasses | None:
+    """The passes that are still to come, None where there is none; they begin to flow at once."""
+    _, *validation = config.plan.streams_from(config.step)
+    if not validation:
+        return None
+    ((stream, span),) = validation
+    geometry = stream.geometry
+    # A pass over the validation rows is to its stream what an epoch is to the training stream.
+    first = Cursor(epoch=span.start // geometry.superblocks_per_epoch, step=0)
+    batches = begin_early(_feed(stream, span, first=first))
+    return ValidationPasses(batches, steps=geometry.steps_per_epoch)
+
+
+def _feed(stream: StreamPlan, span: range, *, first: Cursor) -> Feed:
+    rank, workers = world()
+    shard = ray.train.get_dataset_shard(stream.split)
+    blocks = shard.iter_batches(
+        # A block as it is: cutting it into batches is the feed's work, without a copy.
+        batch_size=None,
+        batch_format="pyarrow",
+        # In blocks: the worker's share of the superblock after the one in hand, and one more.
+        prefetch_batches=PREFETCHED_BLOCKS,
+    )
+    uses = [transform.use for transform in stream.transforms]
+    return Feed(
+        named_deaths(blocks, uses, through_coordinator=True),
+        stream.geometry,
+        rank=rank,
+        workers=workers,
+        first=first,
+        last_superblock=span.stop,
+    )
