@@ -1,5 +1,6 @@
 """A stream plan translated to Ray Data: window numbers -> actor pools -> one block a rank."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,22 +72,25 @@ def map_in_pool(
 ) -> Dataset:
     """Calls a class on each block; it is made with the task in each worker of the stage."""
     low, high = stage.workers
-    return dataset.map_batches(
-        worker,
-        fn_constructor_args=(task,),
-        # An integer would let Ray gather windows, and once put all of them in one task.
-        batch_size=None,
-        batch_format=batch_format,
-        zero_copy_batch=True,
-        num_cpus=stage.cpus,
-        num_gpus=stage.gpus,
-        compute=ActorPoolStrategy(
-            min_size=low,
-            max_size=high,
-            max_tasks_in_flight_per_actor=stage.tasks_in_flight,
-        ),
-        max_task_retries=CALL_RETRIES,
-    )
+    with warnings.catch_warnings():
+        # Ray 2.60 wants its options by name, but has no name for the retries of a call.
+        warnings.filterwarnings("ignore", message=".*ray_remote_args.* is deprecated")
+        return dataset.map_batches(
+            worker,
+            fn_constructor_args=(task,),
+            # An integer would let Ray gather windows, and once put all of them in one task.
+            batch_size=None,
+            batch_format=batch_format,
+            zero_copy_batch=True,
+            num_cpus=stage.cpus,
+            num_gpus=stage.gpus,
+            compute=ActorPoolStrategy(
+                min_size=low,
+                max_size=high,
+                max_tasks_in_flight_per_actor=stage.tasks_in_flight,
+            ),
+            max_task_retries=CALL_RETRIES,
+        )
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from orchestrator.data.blame import USER_ERRORS, UserCodeError
 from orchestrator.data.codec import Columns
 from orchestrator.data.fitted import FITTED_METHODS, FittedState, to_json
 from orchestrator.data.random import RowRandom
+from orchestrator.data.results import check_result, concatenate
 from orchestrator.errors import DataError, SpecError
 from orchestrator.plan.stream import StreamPlan
 from orchestrator.spec.transform import TransformSpec
@@ -75,7 +76,7 @@ class BoundTransform:
         for start in range(0, max(1, len(rows)), size):
             part = {name: column[start : start + size] for name, column in columns.items()}
             pieces.append(self._checked(part, rows[start : start + size], epoch, start))
-        return pieces[0] if len(pieces) == 1 else _concatenate(pieces, self.name)
+        return pieces[0] if len(pieces) == 1 else concatenate(pieces, self.name)
 
     def measure(self, columns: Columns) -> object:
         """A fitted transform's summary of a piece of the rows.
@@ -121,7 +122,7 @@ class BoundTransform:
                 start=start,
                 stop=start + len(rows),
             ) from error
-        return _check_result(result, rows, self.name)
+        return check_result(result, rows, self.name)
 
     def _use(self, method: str, given: object, *, rows: int = 0) -> object:
         """What one of a fitted transform's own methods returns."""
@@ -198,41 +199,3 @@ def _is_fitted(call: object, name: str) -> bool:
             " them, so that a method of its own needs another name",
         )
     return not lacks
-
-
-def _check_result(result: object, rows: NDArray[np.int64], name: str) -> Columns:
-    if not isinstance(result, dict) or not result:
-        raise DataError(
-            f"transform {name} returned {type(result).__name__}, wanted a dictionary of columns"
-        )
-    columns: Columns = {}
-    for key, value in result.items():
-        try:
-            column = np.asarray(value)
-        except Exception as error:  # a tensor on a GPU, rows of unequal length, ...
-            raise DataError(
-                f"transform {name}: column {key!r}, a {type(value).__name__}, is no array: {error}"
-            ) from error
-        if column.ndim == 0 or len(column) != len(rows):
-            got = "a scalar" if column.ndim == 0 else f"{len(column)} rows"
-            raise DataError(
-                f"transform {name}: column {key!r} has {got} for {len(rows)} rows of input;"
-                " a transform returns one entry a row, in the same order"
-            )
-        columns[str(key)] = column
-    return columns
-
-
-def _concatenate(pieces: Sequence[Columns], name: str) -> Columns:
-    for piece in pieces[1:]:
-        if piece.keys() != pieces[0].keys():
-            raise DataError(
-                f"transform {name} returned different columns for different batches:"
-                f" {', '.join(sorted(pieces[0]))}, then {', '.join(sorted(piece))}"
-            )
-    try:
-        return {key: np.concatenate([piece[key] for piece in pieces]) for key in pieces[0]}
-    except (TypeError, ValueError) as error:
-        raise DataError(
-            f"transform {name} returned different types or shapes for different batches: {error}"
-        ) from error

@@ -65,9 +65,9 @@ class Driver:
         while True:
             attempt = self._begin(number, failures)
             try:
-                fitted = self._preprocessing.of(attempt)
                 watch = self._watch(attempt, interrupts, say)
                 with interrupts.noted():
+                    fitted = self._preprocessing.of(attempt, check=watch.check)
                     fit(self._plan, self._directory, attempt, fitted, check=watch.check)
             except (TrainingFailedError, RayError) as error:
                 # Of a run that is another driver's by now, the failures are no news.

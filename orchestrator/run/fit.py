@@ -1,8 +1,6 @@
 """One attempt: the plan from a step on, as one `fit()` of Ray Train."""
 
-import threading
 from collections.abc import Callable
-from concurrent.futures import Future, wait
 from pathlib import Path
 
 from ray.data import Dataset
@@ -15,13 +13,11 @@ from orchestrator.data.fitted import FittedState
 from orchestrator.data.pipeline import build_stream
 from orchestrator.data.split import ExactDataConfig
 from orchestrator.plan.job import JobPlan
+from orchestrator.run.apart import run_apart
 from orchestrator.run.cluster import collective_backend
 from orchestrator.run.directory import RunDirectory
 from orchestrator.train.config import WorkerConfig
 from orchestrator.train.worker import train_worker
-
-# Signals are handled between two looks, and a user who presses Ctrl-C is not to wait.
-_LOOK_EVERY_S = 0.2
 
 
 def fit(
@@ -41,7 +37,7 @@ def fit(
     Raises:
         ray.train.TrainingFailedError: with the errors of the workers.
     """
-    _run_apart(lambda: _trainer(plan, directory, attempt, fitted).fit(), check)
+    run_apart(lambda: _trainer(plan, directory, attempt, fitted).fit(), check)
 
 
 def _trainer(
@@ -69,24 +65,6 @@ def _trainer(
             failure_config=FailureConfig(max_failures=0, controller_failure_limit=0),
         ),
     )
-
-
-def _run_apart(work: Callable[[], object], check: Callable[[], None]) -> None:
-    """Waits for work in another thread: in the main one Ray would take Ctrl-C away from us."""
-    done: Future[None] = Future()
-
-    def run() -> None:
-        try:
-            work()
-        except BaseException as error:  # noqa: BLE001 - raised again in the main thread
-            done.set_exception(error)
-        else:
-            done.set_result(None)
-
-    threading.Thread(target=run, name="fit", daemon=True).start()
-    while not wait([done], timeout=_LOOK_EVERY_S).done:
-        check()
-    done.result()
 
 
 def _streams(

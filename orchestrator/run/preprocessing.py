@@ -1,6 +1,8 @@
 """The states of the fitted transforms: from the attempt's checkpoint, or from a pass of its own."""
 
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -12,6 +14,7 @@ from orchestrator.data.fitting import fit_transform
 from orchestrator.errors import CheckpointError
 from orchestrator.jsonl import JsonLinesWriter
 from orchestrator.plan.job import JobPlan
+from orchestrator.run.apart import run_apart
 from orchestrator.run.directory import RunDirectory, replace_file
 
 
@@ -24,8 +27,11 @@ class Preprocessing:
         self._events = events
         self._fitted_here: tuple[FittedState, ...] | None = None
 
-    def of(self, attempt: Attempt) -> tuple[FittedState, ...]:
-        """The states for an attempt, written to the run's directory before it begins.
+    def of(self, attempt: Attempt, *, check: Callable[[], None]) -> tuple[FittedState, ...]:
+        """The states for an attempt, written to the run's directory before it trains.
+
+        Args:
+            check: called several times a second in this thread; what it raises ends the wait.
 
         Raises:
             CheckpointError: the attempt's checkpoint holds none of these transforms.
@@ -38,7 +44,7 @@ class Preprocessing:
             states = self._read(attempt.checkpoint)
         else:
             # Another attempt from the start has the same rows, and they give the same.
-            states = self._fitted_here = self._fitted_here or self._fit(attempt.number)
+            states = self._fitted_here = self._fitted_here or self._fit(attempt.number, check)
         replace_file(self._directory.path / PREPROCESSING_FILE, dump_states(states))
         return states
 
@@ -58,14 +64,15 @@ class Preprocessing:
             )
         return states
 
-    def _fit(self, attempt: int) -> tuple[FittedState, ...]:
+    def _fit(self, attempt: int, check: Callable[[], None]) -> tuple[FittedState, ...]:
         """Fits one transform after another; each sees the rows as those before it leave them."""
+        root = Path(self._plan.spec.runtime.working_dir)
         states: tuple[FittedState, ...] = ()
         for fit in self._plan.fitted:
             self._tell("fitting", attempt, use=fit.use)
             began = time.monotonic()
-            root = Path(self._plan.spec.runtime.working_dir)
-            states += (fit_transform(self._plan.train, fit, root=root, fitted=states),)
+            work = partial(fit_transform, self._plan.train, fit, root=root, fitted=states)
+            states += (run_apart(work, check),)
             rows, seconds = self._plan.train.index.rows, time.monotonic() - began
             self._tell("fitted", attempt, use=fit.use, rows=rows, seconds=seconds)
         return states

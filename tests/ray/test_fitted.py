@@ -33,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "validation": {"paths": str(folder / "validation")},
         },
         transforms=[f"{CODE}:Centre"],
-        training={"with": {"step_s": 0.05}},
+        training={"with": {"step_s": 0.1}, "epochs": 4},
         scaling={"workers": 2},
     )
     return folder
@@ -57,7 +57,7 @@ def test_the_state_is_the_same_to_the_bit_whoever_measures_and_how_fast(
     texts = set()
     for workers in (1, 3):
         log = tmp_path / f"measured-{workers}"
-        centre = {"use": f"{CODE}:Centre", "with": {"pause_s": 0.1, "log": str(log)}}
+        centre = {"use": f"{CODE}:Centre", "with": {"pause_s": 0.2, "log": str(log)}}
         plan = make_plan(
             make_spec(
                 transforms=[{**centre, "batch_rows": 4}],
@@ -71,7 +71,8 @@ def test_the_state_is_the_same_to_the_bit_whoever_measures_and_how_fast(
         texts.add(state.text)
         measured = [line.split() for line in log.read_text().splitlines()]
         assert len(measured) == 24 * 3
-        assert len({pid for _, pid in measured}) == workers
+        # All of three need not have come in time.
+        assert (len({pid for _, pid in measured}) > 1) == (workers > 1)
         spans = sorted(tuple(map(int, span.split("-"))) for span, _ in measured)
         rows = [row for first, last in spans for row in range(first, last + 1)]
         assert rows == list(range(ROWS))
@@ -87,7 +88,7 @@ def test_a_killed_run_goes_on_with_the_state_of_its_checkpoint(folder: Path) -> 
     assert fitted["rows"] == ROWS
     states = {path: path.read_text() for path in whole.dir.rglob("preprocessing.json")}
     assert len(set(states.values())) == 1
-    # In the run's directory, in two checkpoints and beside the weights.
+    # In the run's directory, in the two checkpoints that are kept, and beside the weights.
     assert len(states) == 4
     (entry,) = json.loads(next(iter(states.values())))["transforms"]
     assert (entry["use"], entry["position"]) == (f"{CODE}:Centre", 1)

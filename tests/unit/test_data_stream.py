@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from orchestrator.data.codec import Columns, encode
 from orchestrator.data.feed import Feed, LocalBatch, begin_early
+from orchestrator.data.fitted import FittedState
 from orchestrator.data.parquet_index import index_parquet
 from orchestrator.data.random import RowRandom
 from orchestrator.data.reader import (
@@ -53,6 +54,21 @@ class Move:
 
 def twin(batch, rng):
     return {**batch, f"twin{sum(name.startswith('twin') for name in batch)}": rng.random()}
+
+def refuse(batch):
+    bad = (batch["id"] == 31).any() or (batch["id"] == 44).any()
+    batch["id"] += 100  # into what it was given
+    if bad:
+        raise ValueError("cursed")
+    return batch
+
+class Centre:
+    def measure(self, batch): ...
+    def fit(self, measures): ...
+    def load(self, state):
+        self.mean = state["mean"]
+    def __call__(self, batch):
+        return {**batch, "centred": batch["x"] - self.mean}
 
 def takes_our_name(batch):
     return {**batch, "_row": batch["id"]}
@@ -467,3 +483,46 @@ def test_the_name_of_the_row_numbers_is_ours_alone() -> None:
     stream = make_stream(stages=(stage("takes_our_name"),))
     with pytest.raises(DataError, match=f"the column name '{ROW}' is taken"):
         list(blocks_of(stream, 1, range(1)))
+
+
+@pytest.mark.parametrize("kind", ["none", "window"])
+@pytest.mark.parametrize("stages", [(stage("refuse"),), (stage("draw"), stage("refuse"))])
+def test_a_failure_names_the_very_row_and_where_it_lies(
+    kind: str, stages: tuple[Stage, ...]
+) -> None:
+    stream = make_stream(kind=kind, stages=stages)
+    order = stream.sample_order().rows_between(1, 0, ROWS).tolist()
+    # In a rank's block of an epoch's steps the first of the two stands first, too.
+    first = min((31, 44), key=order.index)
+    place = {31: ("c", 3), 44: ("c", 16)}[first]
+    epoch = stream.geometry.superblocks_per_epoch
+    with pytest.raises(DataError) as caught:
+        list(blocks_of(stream, 1, range(epoch, 2 * epoch)))
+    told, trace = str(caught.value).splitlines()
+    assert told == (
+        f"transform {MODULE}:refuse failed on row {first} of epoch 1 ({place[0]}.parquet, row"
+        f" {place[1]}): ValueError: cursed"
+    )
+    assert " in refuse: raise" in trace
+
+
+@pytest.mark.parametrize("position", [0, 1])
+def test_a_fitted_transform_has_its_state_in_every_stage(position: int) -> None:
+    stages = (stage("Centre"), stage("Centre"))
+    stages = (stages[0], replace(stages[1], positions=(2,)))
+    states = tuple(
+        FittedState(use=f"{MODULE}:Centre", position=number, text=f'{{"mean": {number}.5}}')
+        for number in (2, 1)
+    )
+    task = StageTask(
+        stream=make_stream(stages=stages),
+        position=position,
+        root=PLACE[0],
+        workers=1,
+        superblocks=range(1),
+        fitted=states,
+    )
+    (bound,) = task.bind()
+    columns = {"x": np.zeros((2, 3))}
+    centred = bound.apply(columns, np.arange(2), 0)["centred"]
+    np.testing.assert_array_equal(centred, np.full((2, 3), -1.5 - position))

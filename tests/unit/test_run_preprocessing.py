@@ -1,5 +1,6 @@
 """Where the states of fitted transforms come from: the attempt's checkpoint, else a pass."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,6 +79,10 @@ def attempt(checkpoint: str | None = None) -> Attempt:
     )
 
 
+def nothing() -> None:
+    """The user wants nothing."""
+
+
 def write_checkpoint(directory: RunDirectory, text: str) -> None:
     folder = directory.path / "checkpoints" / CHECKPOINT
     folder.mkdir(parents=True)
@@ -87,7 +92,7 @@ def write_checkpoint(directory: RunDirectory, text: str) -> None:
 def test_a_run_without_a_checkpoint_fits_one_after_another_and_writes_it_down(
     states: Preprocessing, passes: Passes, directory: RunDirectory
 ) -> None:
-    assert states.of(attempt()) == STATES
+    assert states.of(attempt(), check=nothing) == STATES
     assert passes.seen == [(1, 0), (3, 1)]
     assert parse_states((directory.path / PREPROCESSING_FILE).read_text()) == STATES
     events = read_json_lines(directory.events)
@@ -103,7 +108,7 @@ def test_a_run_without_a_checkpoint_fits_one_after_another_and_writes_it_down(
 def test_another_attempt_from_the_start_does_not_read_the_rows_again(
     states: Preprocessing, passes: Passes
 ) -> None:
-    assert states.of(attempt()) == states.of(attempt()) == STATES
+    assert states.of(attempt(), check=nothing) == states.of(attempt(), check=nothing) == STATES
     assert len(passes.seen) == 2
 
 
@@ -112,7 +117,7 @@ def test_an_attempt_from_a_checkpoint_takes_the_states_from_there(
 ) -> None:
     write_checkpoint(directory, dump_states(STATES))
     (directory.path / PREPROCESSING_FILE).write_text("of another time")
-    assert states.of(attempt(CHECKPOINT)) == STATES
+    assert states.of(attempt(CHECKPOINT), check=nothing) == STATES
     assert passes.seen == []
     assert parse_states((directory.path / PREPROCESSING_FILE).read_text()) == STATES
 
@@ -131,7 +136,7 @@ def test_a_checkpoint_without_these_states_is_refused(
     if text is not None:
         write_checkpoint(directory, text)
     with pytest.raises(CheckpointError, match=message):
-        states.of(attempt(CHECKPOINT))
+        states.of(attempt(CHECKPOINT), check=nothing)
 
 
 @pytest.mark.parametrize("error", [DataError("no"), KeyboardInterrupt()])
@@ -140,7 +145,7 @@ def test_a_pass_that_does_not_end_leaves_nothing(
 ) -> None:
     passes.error = error
     with pytest.raises(type(error)):
-        states.of(attempt())
+        states.of(attempt(), check=nothing)
     assert [path.name for path in directory.path.iterdir()] == ["events.jsonl"]
 
 
@@ -148,5 +153,20 @@ def test_a_job_without_fitted_transforms_has_no_states(
     directory: RunDirectory, passes: Passes
 ) -> None:
     with JsonLinesWriter(directory.events) as events:
-        assert Preprocessing(make_plan(), directory, events).of(attempt()) == ()
+        assert Preprocessing(make_plan(), directory, events).of(attempt(), check=nothing) == ()
+    assert not (directory.path / PREPROCESSING_FILE).exists()
+
+
+def test_an_end_that_the_user_wants_comes_while_rows_are_read(
+    states: Preprocessing, directory: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    going_on = threading.Event()
+    monkeypatch.setattr(preprocessing, "fit_transform", lambda *_, **__: going_on.wait())
+
+    def check() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        states.of(attempt(), check=check)
+    going_on.set()
     assert not (directory.path / PREPROCESSING_FILE).exists()

@@ -1,0 +1,57 @@
+"""What a transform returned: checked, and put together again from the pieces of a batch."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.data.codec import Columns
+from orchestrator.errors import DataError
+
+
+def check_result(result: object, rows: NDArray[np.int64], name: str) -> Columns:
+    """The columns that a transform returned for these rows.
+
+    Raises:
+        DataError: it is no dictionary with one entry a row for each column.
+    """
+    if not isinstance(result, dict) or not result:
+        raise DataError(
+            f"transform {name} returned {type(result).__name__}, wanted a dictionary of columns"
+        )
+    columns: Columns = {}
+    for key, value in result.items():
+        try:
+            column = np.asarray(value)
+        except Exception as error:  # a tensor on a GPU, rows of unequal length, ...
+            raise DataError(
+                f"transform {name}: column {key!r}, a {type(value).__name__}, is no array: {error}"
+            ) from error
+        if column.ndim == 0 or len(column) != len(rows):
+            got = "a scalar" if column.ndim == 0 else f"{len(column)} rows"
+            raise DataError(
+                f"transform {name}: column {key!r} has {got} for {len(rows)} rows of input;"
+                " a transform returns one entry a row, in the same order"
+            )
+        columns[str(key)] = column
+    return columns
+
+
+def concatenate(pieces: Sequence[Columns], name: str) -> Columns:
+    """What a transform returned for the pieces of a batch, end to end.
+
+    Raises:
+        DataError: the pieces have different columns, or columns that do not fit together.
+    """
+    for piece in pieces[1:]:
+        if piece.keys() != pieces[0].keys():
+            raise DataError(
+                f"transform {name} returned different columns for different batches:"
+                f" {', '.join(sorted(pieces[0]))}, then {', '.join(sorted(piece))}"
+            )
+    try:
+        return {key: np.concatenate([piece[key] for piece in pieces]) for key in pieces[0]}
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"transform {name} returned different types or shapes for different batches: {error}"
+        ) from error
