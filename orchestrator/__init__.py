@@ -8,6 +8,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from orchestrator.data.fitted import FittedTransform
     from orchestrator.data.random import RowRandom
     from orchestrator.data.transforms import Transform
     from orchestrator.errors import OrchestratorError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "FittedTransform",
     "JobSpec",
     "OrchestratorError",
     "RowRandom",
@@ -33,6 +35,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "FittedTransform": "orchestrator.data.fitted",
     "JobSpec": "orchestrator.spec.job",
     "OrchestratorError": "orchestrator.errors",
     "RowRandom": "orchestrator.data.random",

@@ -1,10 +1,8 @@
 """Parquet as a source: indexed from its footers, nothing else is read."""
 
 import difflib
-import glob
 import hashlib
 import os
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from orchestrator.data.parquet_files import list_files
 from orchestrator.data.parquet_types import logical_type, width_of
 from orchestrator.errors import DataError
 from orchestrator.plan import index as plan
@@ -39,10 +38,7 @@ def index_parquet(
     Raises:
         DataError: no file, no rows, a damaged file, a missing column, files that do not agree.
     """
-    files = [file for path in paths for file in _files(path, root=root, where=where)]
-    for file, count in Counter(file.resolve() for file in files).items():
-        if count > 1:
-            raise DataError(f"{where}: {file} is named {count} times by {', '.join(paths)}")
+    files = list_files(paths, root=root, where=where)
     fragments: list[plan.Fragment] = []
     sources: list[plan.SourceFile] = []
     first: _Footer | None = None
@@ -56,12 +52,11 @@ def index_parquet(
         first = first or footer
         _check_same(first, footer, where=where)
         try:
-            found = list(_fragments(footer))
+            fragments += _fragments(footer)
             with_nulls |= _columns_with_nulls(footer)
         except DAMAGED as error:
             raise DataError(f"{where}: {file}: its footer is damaged: {error}") from error
-        fragments += found
-        rows = sum(fragment.rows for fragment in found)
+        rows = footer.metadata.num_rows
         sources.append(plan.SourceFile(path=str(file), rows=rows, digest=footer.digest))
     if first is None or not fragments:
         number = f"{len(files)} file{'s' * (len(files) != 1)}"
@@ -71,46 +66,6 @@ def index_parquet(
         for field in first.schema
     )
     return plan.DatasetIndex(fragments=tuple(fragments), columns=indexed, sources=tuple(sources))
-
-
-def _files(path: str, *, root: Path, where: str) -> list[Path]:
-    try:
-        return _expand(path, root=root, where=where)
-    except OSError as error:
-        raise DataError(f"{where}: {error.filename or path}: {error.strerror or error}") from error
-
-
-def _expand(path: str, *, root: Path, where: str) -> list[Path]:
-    full = root / path
-    if full.is_dir():
-        files = sorted(
-            file
-            for file in full.rglob("*.parquet")
-            if not any(part.startswith(("_", ".")) for part in file.relative_to(full).parts)
-        )
-        if not files:
-            raise DataError(f"{where}: the folder {full} holds no *.parquet file{_first(full)}")
-        return files
-    if full.is_file():
-        return [full]
-    files = sorted(Path(match) for match in glob.glob(str(full), recursive=True))  # noqa: PTH207
-    if not files:
-        what = "matches no file" if glob.has_magic(path) else "does not exist"
-        raise DataError(f"{where}: {full} {what}{_nearest(full)}")
-    return [file for file in files if file.is_file()]
-
-
-def _first(folder: Path) -> str:
-    names = sorted(item.name for item in folder.iterdir())
-    return f", but {names[0]}" + (" and others" if len(names) > 1 else "") if names else ""
-
-
-def _nearest(path: Path) -> str:
-    """A question that offers what the part of a path that is not there may have meant."""
-    while not path.parent.is_dir() and path != path.parent:
-        path = path.parent
-    close = difflib.get_close_matches(path.name, os.listdir(path.parent), n=1)  # noqa: PTH208
-    return f'; did you mean "{path.parent / close[0]}"?' if close else ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,16 +1,19 @@
 """What runs in the preprocessing workers: windows in, one block a rank of each superblock out."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from orchestrator.data.blame import RowsAtHand, with_blame
 from orchestrator.data.codec import Columns, decode, encode
+from orchestrator.data.fitted import FittedState
 from orchestrator.data.parquet_read import read_pieces
-from orchestrator.data.transforms import BoundTransform, apply_all
+from orchestrator.data.transforms import BoundTransform, apply_all, bind_transforms
 from orchestrator.errors import DataError
 from orchestrator.plan.geometry import Superblock
 from orchestrator.plan.stream import StreamPlan
@@ -33,20 +36,33 @@ class StageTask:
     root: Path
     workers: int
     superblocks: range
+    fitted: tuple[FittedState, ...] = ()
 
     def bind(self) -> list[BoundTransform]:
         """The stage's transforms, ready to be called."""
         *earlier, stage = self.stream.stages[: self.position + 1]
-        seen = [spec.use for before in earlier for spec in before.transforms]
-        bound = []
-        for spec in stage.transforms:
-            bound.append(
-                BoundTransform(
-                    spec, root=self.root, seed=self.stream.seed, repeat=seen.count(spec.use)
-                )
-            )
-            seen.append(spec.use)
-        return bound
+        first = sum(len(before.transforms) for before in earlier)
+        numbers = range(first, first + len(stage.transforms))
+        return bind_transforms(self.stream, numbers, root=self.root, fitted=self.fitted)
+
+    def apply(
+        self,
+        transforms: Sequence[BoundTransform],
+        take: Callable[[slice], Columns],
+        rows: NDArray[np.int64],
+        epoch: int,
+    ) -> Columns:
+        """The rows after the stage's transforms.
+
+        Args:
+            take: columns of some of the rows, made anew, since a transform may write into them.
+        """
+
+        def work(part: slice) -> Columns:
+            return apply_all(transforms, take(part), rows[part], epoch)
+
+        at_hand = RowsAtHand(index=self.stream.index, root=self.root, rows=rows, epoch=epoch)
+        return with_blame(work, at_hand)
 
 
 class ReadStage:
@@ -77,8 +93,8 @@ class ReadStage:
             superblock = geometry.superblock(name)
             places, cuts = _by_rank(task, superblock, window.start)
             picked = places if window.shuffle is None else window.shuffle[places]
-            columns = {key: column[picked] for key, column in source.items()}
-            columns = apply_all(self._transforms, columns, rows[places], order_epoch)
+            take = partial(_pick, source, picked)
+            columns = task.apply(self._transforms, take, rows[places], order_epoch)
             yield from _blocks(superblock, columns, rows[places], cuts)
 
 
@@ -92,12 +108,10 @@ class MapStage:
     def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
         """A rank's block to a rank's block."""
         for superblock, rank, payload in open_block(block):
-            # Views into shared memory are read-only; a transform may write into what it gets.
-            columns = {name: column.copy() for name, column in payload.items()}
-            rows = columns.pop(ROW).astype(np.int64)
+            rows = payload.pop(ROW).astype(np.int64)
             epoch = self._task.stream.geometry.superblock(superblock).epoch
             epoch = epoch if self._task.stream.epochs_differ else 0
-            columns = apply_all(self._transforms, columns, rows, epoch)
+            columns = self._task.apply(self._transforms, partial(_copy, payload), rows, epoch)
             yield _block(superblock, rank, columns, rows)
 
 
@@ -107,6 +121,14 @@ def open_block(block: pa.Table) -> Iterator[tuple[int, int, Columns]]:
         superblock = block[SUPERBLOCK][index].as_py()
         rank = block[RANK][index].as_py()
         yield superblock, rank, decode(block[PAYLOAD][index].as_buffer())
+
+
+def _pick(source: Columns, picked: NDArray[np.int64], part: slice) -> Columns:
+    return {name: column[picked[part]] for name, column in source.items()}
+
+
+def _copy(source: Columns, part: slice) -> Columns:
+    return {name: column[part].copy() for name, column in source.items()}
 
 
 def _by_rank(

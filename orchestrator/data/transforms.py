@@ -1,19 +1,22 @@
 """Transforms of the user: what may be one, and how it is applied to the rows of a superblock."""
 
 import inspect
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.data.blame import USER_ERRORS, UserCodeError
 from orchestrator.data.codec import Columns
+from orchestrator.data.fitted import FITTED_METHODS, FittedState, to_json
 from orchestrator.data.random import RowRandom
 from orchestrator.errors import DataError, SpecError
+from orchestrator.plan.stream import StreamPlan
 from orchestrator.spec.transform import TransformSpec
-from orchestrator.symbols import resolve_symbol
-from orchestrator.symbols.frames import user_trace
+from orchestrator.symbols import resolve_symbol, user_trace
 
 
 class Transform(Protocol):
@@ -22,6 +25,8 @@ class Transform(Protocol):
     Either a function `f(batch, **params)`, or a class that is constructed with the spec's `with`
     once in each worker and then called with batches. It returns as many rows as it got, in the same
     order, and may ask for `rng` by naming a parameter so. It need not keep the columns it got.
+
+    A class that has `measure`, `fit` and `load` too is a `FittedTransform`.
     """
 
     def __call__(self, batch: Columns) -> Columns: ...
@@ -30,45 +35,126 @@ class Transform(Protocol):
 class BoundTransform:
     """One transform of the spec, resolved, with its parameters, in one worker.
 
-    `repeat` counts the uses of the same code before this one, so that each draws for itself.
+    Args:
+        repeat: counts the uses of the same code before this one, so that each draws for itself.
+        state: of a fitted transform, which is loaded; without it, it can be fitted but not applied.
     """
 
-    def __init__(self, spec: TransformSpec, *, root: Path, seed: int, repeat: int = 0) -> None:
-        self._name = spec.use
+    def __init__(
+        self,
+        spec: TransformSpec,
+        *,
+        root: Path,
+        seed: int,
+        repeat: int = 0,
+        state: FittedState | None = None,
+    ) -> None:
+        self.name = spec.use
         self._root = root
         self._draws = f"{spec.use}#{repeat}" if repeat else spec.use
         self._seed = seed
         self._batch_rows = spec.batch_rows
         self._call, self._params = _bind(spec, root)
         self._wants_rng = "rng" in inspect.signature(self._call).parameters
+        self.fitted = _is_fitted(self._call, spec.use)
+        self._loaded = not self.fitted
+        if state is not None:
+            self._load(state)
 
     def apply(self, columns: Columns, rows: NDArray[np.int64], epoch: int) -> Columns:
         """The transformed columns of these rows, in pieces of at most `batch_rows`.
 
         Raises:
-            DataError: it raised, or did not return one entry a row for each column.
+            UserCodeError: it raised.
+            DataError: it did not return one entry a row for each column.
         """
-        if not len(rows):
-            return self._checked(columns, rows, epoch)
-        size = self._batch_rows or len(rows)
+        if not self._loaded:
+            raise DataError(f"transform {self.name} is a fitted one, but nothing has been fitted")
+        size = self._batch_rows or max(1, len(rows))
         pieces = []
-        for start in range(0, len(rows), size):
+        for start in range(0, max(1, len(rows)), size):
             part = {name: column[start : start + size] for name, column in columns.items()}
-            pieces.append(self._checked(part, rows[start : start + size], epoch))
-        return pieces[0] if len(pieces) == 1 else _concatenate(pieces, self._name)
+            pieces.append(self._checked(part, rows[start : start + size], epoch, start))
+        return pieces[0] if len(pieces) == 1 else _concatenate(pieces, self.name)
 
-    def _checked(self, columns: Columns, rows: NDArray[np.int64], epoch: int) -> Columns:
+    def measure(self, columns: Columns) -> object:
+        """A fitted transform's summary of a piece of the rows.
+
+        Raises:
+            UserCodeError: it raised.
+        """
+        rows = len(next(iter(columns.values())))
+        return self._use("measure", columns, rows=rows)
+
+    def fit(self, measures: Iterable[object]) -> str:
+        """A fitted transform's state as JSON, from all summaries in the order of the data.
+
+        Raises:
+            DataError: it raised, or the state is none that JSON can hold.
+        """
+        try:
+            state = self._use("fit", measures)
+        except UserCodeError as failed:
+            raise failed.told() from failed.error
+        return to_json(state, name=self.name)
+
+    def _load(self, state: FittedState) -> None:
+        try:
+            self._use("load", json.loads(state.text))
+        except UserCodeError as failed:
+            raise failed.told() from failed.error
+        self._loaded = True
+
+    def _checked(
+        self, columns: Columns, rows: NDArray[np.int64], epoch: int, start: int
+    ) -> Columns:
         params = dict(self._params)
         if self._wants_rng:
             params["rng"] = RowRandom(self._seed, epoch, rows, transform=self._draws)
         try:
             result = self._call(columns, **params)
-        except Exception as error:  # the user's code may raise anything; it is named and passed on
-            raise DataError(
-                f"transform {self._name} failed on {_describe(rows)} of epoch {epoch}:"
-                f" {type(error).__name__}: {error}{user_trace(error, self._root)}"
+        except USER_ERRORS as error:  # the user's code may raise anything; it is passed on
+            raise UserCodeError(
+                f"transform {self.name}",
+                error,
+                root=self._root,
+                start=start,
+                stop=start + len(rows),
             ) from error
-        return _check_result(result, rows, self._name)
+        return _check_result(result, rows, self.name)
+
+    def _use(self, method: str, given: object, *, rows: int = 0) -> object:
+        """What one of a fitted transform's own methods returns."""
+        try:
+            return getattr(self._call, method)(given)
+        except USER_ERRORS as error:  # the user's code may raise anything; it is passed on
+            raise UserCodeError(
+                f"transform {self.name}: {method}", error, root=self._root, start=0, stop=rows
+            ) from error
+
+
+def bind_transforms(
+    stream: StreamPlan, numbers: range, *, root: Path, fitted: Sequence[FittedState]
+) -> list[BoundTransform]:
+    """Some of a stream's transforms, by their numbers from 0 through all stages, ready to be used.
+
+    Args:
+        fitted: the states of the fitted ones among them.
+    """
+    specs = stream.transforms
+    positions = [position for stage in stream.stages for position in stage.positions]
+    uses = [spec.use for spec in specs]
+    states = {state.position: state for state in fitted}
+    return [
+        BoundTransform(
+            specs[number],
+            root=root,
+            seed=stream.seed,
+            repeat=uses[:number].count(uses[number]),
+            state=states.get(positions[number]),
+        )
+        for number in numbers
+    ]
 
 
 def apply_all(
@@ -86,7 +172,7 @@ def _bind(spec: TransformSpec, root: Path) -> tuple[Callable[..., object], dict[
     if inspect.isclass(symbol):
         try:
             made = symbol(**params)
-        except Exception as error:  # the user's code may raise anything; it is named and passed on
+        except USER_ERRORS as error:  # the user's code may raise anything; it is named, passed on
             raise SpecError(
                 f"transform {spec.use}: cannot be constructed: {type(error).__name__}: {error}"
                 f"{user_trace(error, root)}"
@@ -97,6 +183,21 @@ def _bind(spec: TransformSpec, root: Path) -> tuple[Callable[..., object], dict[
     if not callable(symbol):
         raise SpecError(f"transform {spec.use}: is a {type(symbol).__name__}, wanted a callable")
     return symbol, params
+
+
+def _is_fitted(call: object, name: str) -> bool:
+    """Whether it is an object with all methods of a fitted transform."""
+    if inspect.isroutine(call):
+        return False
+    has = [method for method in FITTED_METHODS if callable(getattr(call, method, None))]
+    lacks = [method for method in FITTED_METHODS if method not in has]
+    if has and lacks:
+        raise SpecError(
+            f"transform {name}: has {' and '.join(has)} but no {' and no '.join(lacks)}",
+            hint="a fitted transform has measure, fit and load; any other transform has none of"
+            " them, so that a method of its own needs another name",
+        )
+    return not lacks
 
 
 def _check_result(result: object, rows: NDArray[np.int64], name: str) -> Columns:
@@ -135,9 +236,3 @@ def _concatenate(pieces: Sequence[Columns], name: str) -> Columns:
         raise DataError(
             f"transform {name} returned different types or shapes for different batches: {error}"
         ) from error
-
-
-def _describe(rows: NDArray[np.int64]) -> str:
-    shown = ", ".join(str(row) for row in rows[:5])
-    more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
-    return f"rows {shown}{more}"

@@ -1,14 +1,15 @@
 """The job plan: what will happen, computed from the spec, the indexes and the cluster."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import PlanError
 from orchestrator.plan.fingerprint import Fingerprint, order_fingerprint
+from orchestrator.plan.fitted import PlannedFit, fitted_problems, plan_fits
 from orchestrator.plan.geometry import StreamGeometry
 from orchestrator.plan.index import DatasetIndex
-from orchestrator.plan.preflight import find_problems, find_warnings, mend_of
+from orchestrator.plan.preflight import find_problems, find_warnings, refusal
 from orchestrator.plan.resources import ClusterCapacity, ResourcePlan, job_resources
 from orchestrator.plan.stream import StreamPlan, plan_streams
 from orchestrator.spec.job import JobSpec
@@ -23,6 +24,7 @@ class JobPlan:
     run_dir: Path
     train: StreamPlan
     validation: StreamPlan | None
+    fitted: tuple[PlannedFit, ...]
     total_steps: int
     validate_every: int
     resources: ResourcePlan
@@ -66,11 +68,13 @@ def build_plan(
     validation: DatasetIndex | None,
     transform_hashes: Mapping[str, str],
     capacity: ClusterCapacity,
+    fitted: Collection[str] = (),
 ) -> JobPlan:
     """The plan of a job.
 
     Args:
         transform_hashes: the source fingerprint of each transform the spec refers to.
+        fitted: those of the transforms whose class is a fitted one.
 
     Raises:
         PlanError: what was asked for cannot be done, with every reason.
@@ -85,17 +89,18 @@ def build_plan(
         capacity,
     )
     train_stream, kept = streams["train"], streams.get("validation")
-    if problems := find_problems(spec, train_stream, kept, resources):
-        lines = "".join(f"\n  {problem}" for problem in problems)
-        raise PlanError(
-            problems[0] if len(problems) == 1 else f"{len(problems)} problems in the plan:{lines}",
-            hint=mend_of(resources),
-        )
+    problems = [
+        *find_problems(spec, train_stream, kept, resources),
+        *fitted_problems(spec, fitted),
+    ]
+    if problems:
+        raise refusal(problems, resources)
     return JobPlan(
         spec=spec,
         run_dir=Path(spec.runtime.working_dir) / spec.checkpoint.storage / spec.name,
         train=train_stream,
         validation=kept,
+        fitted=plan_fits(spec, fitted),
         total_steps=total,
         validate_every=_in_steps(spec.training.validate_every, geometry),
         resources=resources,

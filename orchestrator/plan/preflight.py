@@ -1,7 +1,8 @@
 """What speaks against a job before anything of it is started."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from orchestrator.errors import PlanError
 from orchestrator.plan.geometry import (
     StreamGeometry,
     fewest_lanes,
@@ -32,18 +33,11 @@ def find_problems(
     ]
 
 
-def mend_of(resources: ResourcePlan) -> str | None:
-    """How a lack of resources can be mended, where that is in the user's hands."""
-    capacity = resources.capacity
-    mends = []
-    if capacity.embedded and resources.cpus > capacity.cpus:
-        cpus = int(-(-resources.cpus // 1))
-        mends.append(f"runtime.cpus: {cpus} declares as many logical CPUs")
-    if resources.gpus and not capacity.gpus:
-        mends.append("scaling.gpus_per_worker: 0 trains without GPUs")
-    if resources.problems() and (most := resources.most_workers()):
-        mends.append(f"scaling.workers: {most} fits")
-    return "; ".join(mends) or None
+def refusal(problems: Sequence[str], resources: ResourcePlan) -> PlanError:
+    """One error for all problems, with what would mend a lack of resources."""
+    lines = "".join(f"\n  {problem}" for problem in problems)
+    text = problems[0] if len(problems) == 1 else f"{len(problems)} problems in the plan:{lines}"
+    return PlanError(text, hint=_mend_of(resources))
 
 
 def find_warnings(
@@ -186,3 +180,16 @@ def _superblock_problems(geometry: StreamGeometry) -> Iterator[str]:
             f"scaling.superblock_steps is {geometry.superblock_steps}, which does not divide the"
             f" window of {window} steps; these do: {', '.join(shown)}"
         )
+
+
+def _mend_of(resources: ResourcePlan) -> str | None:
+    capacity = resources.capacity
+    mends = []
+    if capacity.embedded and resources.cpus > capacity.cpus:
+        cpus = int(-(-resources.cpus // 1))
+        mends.append(f"runtime.cpus: {cpus} declares as many logical CPUs")
+    if resources.gpus and not capacity.gpus:
+        mends.append("scaling.gpus_per_worker: 0 trains without GPUs")
+    if resources.problems() and (most := resources.most_workers()):
+        mends.append(f"scaling.workers: {most} fits")
+    return "; ".join(mends) or None

@@ -55,6 +55,7 @@ def render_json(plan: JobPlan) -> dict[str, JsonValue]:
         "window_bytes": plan.train.window_bytes,
         "read_amplification": plan.train.sample_order().read_amplification(),
         "validate_every_steps": plan.validate_every if plan.validation else None,
+        "fitted": [{"use": fit.use, "position": fit.position} for fit in plan.fitted],
         "checkpoint_every": str(plan.spec.checkpoint.every),
         "checkpoint_every_steps": _steps_between(plan.spec.checkpoint.every, plan),
         "resources": {
@@ -102,6 +103,8 @@ def _topics(plan: JobPlan) -> Iterator[tuple[str, str]]:
         f" {PREFETCHED_BLOCKS} more of these ahead",
     )
     yield "window", _window(plan)
+    if plan.fitted:
+        yield "fitted", "\n".join(_fitted(plan))
     yield "resources", "\n".join(_needs(plan.resources.needs))
     yield "fits", _fits(plan)
     yield "checkpoints", _checkpoints(plan)
@@ -111,6 +114,12 @@ def _topics(plan: JobPlan) -> Iterator[tuple[str, str]]:
         yield "validations", f"{every} and at the end, {format_count(count)} in all"
     yield "run directory", str(plan.run_dir)
     yield "fingerprint", f"{plan.fingerprint.digest[:16]} of the order"
+
+
+def _fitted(plan: JobPlan) -> Iterator[str]:
+    rows = _number(plan.train.index.rows, "row")
+    for fit in plan.fitted:
+        yield f"{fit.use} (one pass over {rows} before training)"
 
 
 def _held_bytes(plan: JobPlan) -> int:

@@ -9,9 +9,14 @@ from orchestrator.spec.transform import Split, TransformSpec
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stage:
-    """One pool of workers and the transforms it applies, in order."""
+    """One pool of workers and the transforms it applies, in order.
+
+    `positions` has for each of them its number among the transforms of the training rows, from 1,
+    or 0 where they do without it: what was fitted on the training rows is found again by it.
+    """
 
     transforms: tuple[TransformSpec, ...]
+    positions: tuple[int, ...]
     cpus: float
     gpus: float
     workers: tuple[int, int]
@@ -35,22 +40,25 @@ def make_stages(
     a pool like the reading one's, because a row cannot return to the workers that read it.
     """
     workers = (auto_workers, auto_workers) if pool.workers == "auto" else pool.workers
-    groups: list[list[TransformSpec]] = [[]]
+    groups: list[list[tuple[TransformSpec, int]]] = [[]]
     own: list[bool] = [False]
+    trained = 0
     for transform in transforms:
+        trained += "train" in transform.splits
         if split not in transform.splits:
             continue
         apart = transform.has_own_pool
         if apart or own[-1]:
             groups.append([])
             own.append(apart)
-        groups[-1].append(transform)
+        groups[-1].append((transform, trained if "train" in transform.splits else 0))
     stages = []
     for group, apart in zip(groups, own, strict=True):
-        settings = group[0] if apart else None
+        settings = group[0][0] if apart else None
         stages.append(
             Stage(
-                transforms=tuple(group),
+                transforms=tuple(transform for transform, _ in group),
+                positions=tuple(position for _, position in group),
                 cpus=(settings.cpus if settings and settings.cpus else pool.cpus),
                 gpus=settings.gpus if settings else 0.0,
                 workers=(settings.workers if settings and settings.workers else workers),

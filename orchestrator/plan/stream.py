@@ -8,7 +8,7 @@ from orchestrator.plan.order import SampleOrder
 from orchestrator.plan.resources import ClusterCapacity, auto_workers, job_resources
 from orchestrator.plan.stages import Stage, make_stages
 from orchestrator.spec.job import JobSpec
-from orchestrator.spec.transform import Split
+from orchestrator.spec.transform import Split, TransformSpec
 
 # A window is what one task reads: long enough to outlast Ray's scheduling quantum, small enough
 # that several fit in memory. A superblock is what a worker holds of it at a time.
@@ -45,6 +45,11 @@ class StreamPlan:
             shuffle_fragments=self.shuffle_fragments,
             shuffle_rows=self.shuffle_rows,
         )
+
+    @property
+    def transforms(self) -> tuple[TransformSpec, ...]:
+        """The transforms of all stages, in order."""
+        return tuple(transform for stage in self.stages for transform in stage.transforms)
 
     @property
     def window_bytes(self) -> int:

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from orchestrator.report.records import Event, ValidationRecord
 from orchestrator.report.text import format_metrics, one_line
-from orchestrator.units import format_bytes, format_duration
+from orchestrator.units import format_bytes, format_count, format_duration
 
 _STYLES = {
     "validation": "cyan",
@@ -67,6 +67,10 @@ def of_event(event: Event, *, total_steps: int) -> Happening:
         case "checkpoint-set-aside":
             word = "set aside"
             details = f"{fields.get('name')}: {one_line(str(fields.get('reason')))}"
+        case "fitting":
+            word, details = "fitting", str(fields.get("use"))
+        case "fitted":
+            word, details = "fitted", _fitted(event)
         case "failed":
             word, details = "failed", one_line(str(fields.get("reason")))
         case "finished" | "interrupted" | "stopped":
@@ -100,6 +104,14 @@ def _checkpoint(event: Event) -> str:
         parts.append(format_bytes(size))
     if isinstance(seconds, int | float):
         parts.append(f"in {format_duration(seconds)}")
+    return "  ".join(parts)
+
+
+def _fitted(event: Event) -> str:
+    rows, seconds = event.fields.get("rows"), event.fields.get("seconds")
+    parts = [str(event.fields.get("use"))]
+    if isinstance(rows, int) and isinstance(seconds, int | float):
+        parts.append(f"to {format_count(rows)} rows in {format_duration(seconds)}")
     return "  ".join(parts)
 
 

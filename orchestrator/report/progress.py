@@ -133,6 +133,10 @@ class ProgressDisplay:
             self._set_phase(f"starting {counted_workers(event)}")
         elif event.event == "attempt-failed":
             self._set_phase(_STARTING_AGAIN)
+        elif event.event == "fitting":
+            self._set_phase(f"fitting {event.fields.get('use')}")
+        elif event.event == "fitted":
+            self._set_phase("starting workers")
         elif event.event == "finished":
             self._print_progress()
         self._tell(of_event(event, total_steps=self._length.total_steps))

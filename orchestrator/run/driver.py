@@ -15,7 +15,7 @@ from rich.text import Text
 
 from orchestrator.checkpoint.attempts import Attempt
 from orchestrator.checkpoint.manifest import CheckpointInfo
-from orchestrator.errors import JobFailedError
+from orchestrator.errors import JobFailedError, OrchestratorError
 from orchestrator.jsonl import JsonLinesWriter, read_json_lines
 from orchestrator.plan.job import JobPlan
 from orchestrator.report.follow import Follower
@@ -33,6 +33,7 @@ from orchestrator.run.failure import Failure, GiveUp, decide, describe_failure
 from orchestrator.run.fit import fit
 from orchestrator.run.lease import Lease, hold_lease
 from orchestrator.run.planning import plan_job
+from orchestrator.run.preprocessing import Preprocessing
 from orchestrator.run.result import summarise_run
 from orchestrator.run.session import ray_session
 from orchestrator.spec.job import JobSpec
@@ -127,6 +128,7 @@ class Driver:
         self._directory = directory
         self._events = events
         self._lease = lease
+        self._preprocessing = Preprocessing(plan, directory, events)
 
     def steps_done(self) -> int:
         """Steps of the run that its newest valid checkpoint holds."""
@@ -144,7 +146,8 @@ class Driver:
         while True:
             attempt = self._begin(number, failures)
             try:
-                fit(self._plan, self._directory, attempt)
+                fitted = self._preprocessing.of(attempt)
+                fit(self._plan, self._directory, attempt, fitted)
             except (TrainingFailedError, RayError) as error:
                 # Of a run that is another driver's by now, the failures are no news.
                 self._lease.check()
@@ -152,6 +155,9 @@ class Driver:
                 failures.append(failure)
                 self._tell("attempt-failed", attempt.number, reason=failure.reason)
                 self._end_or_go_on(failures, error)
+            except OrchestratorError as error:  # what this process itself has found
+                self._tell("attempt-failed", attempt.number, reason=str(error).partition("\n")[0])
+                raise
             else:
                 self._tell("finished", attempt.number, step=self._plan.total_steps)
                 return

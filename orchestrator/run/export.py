@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from orchestrator.checkpoint.files import storage_errors, sync, sync_tree
 from orchestrator.checkpoint.manifest import CheckpointInfo
+from orchestrator.data.fitted import PREPROCESSING_FILE
 from orchestrator.errors import CheckpointError
 from orchestrator.train.parts import PartState
 from orchestrator.train.state import MODEL, STATE_FILE, read_stored
@@ -23,6 +24,8 @@ _log = logging.getLogger(__name__)
 
 def export_model(checkpoint: CheckpointInfo, target: Path) -> None:
     """Writes the weights of a verified checkpoint into a folder, replacing it as a whole.
+
+    What its transforms were fitted to lies beside them: the model is of no use without it.
 
     Raises:
         CheckpointError: the folder cannot be written; one that was there is as it was.
@@ -46,6 +49,8 @@ def export_model(checkpoint: CheckpointInfo, target: Path) -> None:
         staged.mkdir()
         for part, tensors in weights.items():
             _save(tensors, staged / f"{part}.safetensors")
+        if (fitted := checkpoint.path / PREPROCESSING_FILE).exists():
+            shutil.copyfile(fitted, staged / PREPROCESSING_FILE)
         (staged / ORIGIN_FILE).write_text(json.dumps(origin, indent=1))
         sync_tree(staged)
         # Moved away and not deleted first: deleting a large model takes time to be killed in.

@@ -11,6 +11,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.config import FailureConfig
 
 from orchestrator.checkpoint.attempts import Attempt
+from orchestrator.data.fitted import FittedState
 from orchestrator.data.pipeline import build_stream
 from orchestrator.data.split import ExactDataConfig
 from orchestrator.plan.job import JobPlan
@@ -20,14 +21,22 @@ from orchestrator.train.config import WorkerConfig
 from orchestrator.train.worker import train_worker
 
 
-def fit(plan: JobPlan, directory: RunDirectory, attempt: Attempt) -> None:
+def fit(
+    plan: JobPlan,
+    directory: RunDirectory,
+    attempt: Attempt,
+    fitted: tuple[FittedState, ...] = (),
+) -> None:
     """Trains from the attempt's step to the last one; blocks until it ends.
+
+    Args:
+        fitted: the states of the fitted transforms.
 
     Raises:
         ray.train.TrainingFailedError: with the errors of the workers.
     """
     scaling = plan.spec.scaling
-    config = _worker_config(plan, directory, attempt)
+    config = _worker_config(plan, directory, attempt, fitted)
     trainer = TorchTrainer(
         train_worker,
         train_loop_config={"config": config},
@@ -39,7 +48,7 @@ def fit(plan: JobPlan, directory: RunDirectory, attempt: Attempt) -> None:
         torch_config=TorchConfig(
             backend=collective_backend(gpus_per_worker=scaling.gpus_per_worker)
         ),
-        datasets=_streams(plan, attempt.step),
+        datasets=_streams(plan, attempt.step, fitted),
         dataset_config=ExactDataConfig(),
         run_config=RunConfig(
             # A name of its own: under the old one Ray would resume from a file of its own.
@@ -67,16 +76,26 @@ def _run_apart(work: Callable[[], object]) -> None:
     done.result()
 
 
-def _streams(plan: JobPlan, step: int) -> dict[str, Dataset | Callable[[], Dataset]]:
+def _streams(
+    plan: JobPlan, step: int, fitted: tuple[FittedState, ...]
+) -> dict[str, Dataset | Callable[[], Dataset]]:
     """The data sets of an attempt that begins after `step` steps."""
     root = Path(plan.spec.runtime.working_dir)
     return {
-        stream.split: build_stream(stream, root=root, workers=plan.workers, superblocks=superblocks)
+        stream.split: build_stream(
+            stream,
+            root=root,
+            workers=plan.workers,
+            superblocks=superblocks,
+            fitted=fitted,
+        )
         for stream, superblocks in plan.streams_from(step)
     }
 
 
-def _worker_config(plan: JobPlan, directory: RunDirectory, attempt: Attempt) -> WorkerConfig:
+def _worker_config(
+    plan: JobPlan, directory: RunDirectory, attempt: Attempt, fitted: tuple[FittedState, ...]
+) -> WorkerConfig:
     chosen = None
     if attempt.checkpoint is not None and attempt.checkpoint_digest is not None:
         chosen = (attempt.checkpoint, attempt.checkpoint_digest)
@@ -87,6 +106,7 @@ def _worker_config(plan: JobPlan, directory: RunDirectory, attempt: Attempt) -> 
         attempt=attempt.number,
         step=attempt.step,
         checkpoint=chosen,
+        fitted=fitted,
     )
 
 

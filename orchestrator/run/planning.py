@@ -34,7 +34,7 @@ def plan_job(spec: JobSpec, *, capacity: ClusterCapacity | None = None) -> JobPl
     """
     root = Path(spec.runtime.working_dir).resolve()
     check_symbols(spec, root)
-    _resolve(spec, root)
+    fitted = _resolve(spec, root)
     dataset = spec.dataset
     validation = None
     if dataset.validation is not None:
@@ -49,6 +49,7 @@ def plan_job(spec: JobSpec, *, capacity: ClusterCapacity | None = None) -> JobPl
             transform.use: symbol_fingerprint(transform.use, root) for transform in spec.transforms
         },
         capacity=capacity or capacity_of(spec.runtime),
+        fitted=fitted,
     )
     check_storage(plan.run_dir)
     scarce = check_space(plan)
@@ -59,13 +60,20 @@ def _index(source: SourceSpec, root: Path, where: str) -> DatasetIndex:
     return index_parquet(source.paths, root=root, columns=source.columns, where=where)
 
 
-def _resolve(spec: JobSpec, root: Path) -> None:
-    """Imports the user's code, so that a worker is not the first to find a mistake."""
+def _resolve(spec: JobSpec, root: Path) -> set[str]:
+    """Imports the user's code, so that a worker is not the first to find a mistake.
+
+    Returns those of the transforms that are fitted.
+    """
+    fitted = set()
     for position, transform in enumerate(spec.transforms):
         with _named(f"transforms.{position}"):
-            BoundTransform(transform, root=root, seed=spec.seed)
+            bound = BoundTransform(transform, root=root, seed=spec.seed)
+        if bound.fitted:
+            fitted.add(bound.name)
     with _named("training.task" if spec.training.loop is None else "training.loop"):
         load_training(spec.training, root)
+    return fitted
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.data.fitted import FittedState
 from orchestrator.plan.job import JobPlan
 
 
@@ -11,7 +12,8 @@ class WorkerConfig:
     """One attempt, as all of its workers see it.
 
     `step` is the number of steps of the whole run that are done; `checkpoint` is the name and the
-    digest of the checkpoint they load, None at the start of a run.
+    digest of the checkpoint they load, None at the start of a run. `fitted` has the states of the
+    fitted transforms, which go into every checkpoint.
     """
 
     plan: JobPlan
@@ -20,3 +22,4 @@ class WorkerConfig:
     attempt: int
     step: int
     checkpoint: tuple[str, str] | None
+    fitted: tuple[FittedState, ...]

@@ -134,11 +134,12 @@ class TrainContext:
     def report(self, **numbers: float) -> None:
         """Writes numbers of the user's own; those of the first worker count.
 
-        After `validation()` they are its result, by which `checkpoint.best` chooses. Elsewhere they
+        The first after `validation()` are its result, by which `checkpoint.best` chooses. Others
         stand beside the loss in the next report of training.
         """
         found = plain_numbers(numbers, source="context.report")
-        if self._pass is not None:
+        if self._pass is not None and not self._pass.reported:
+            self._pass.reported = True
             seconds = self._clock() - self._pass.began
             self._books.validated(found, rows=self._pass.rows, seconds=seconds)
         else:

@@ -17,6 +17,7 @@ class ValidationPass:
     Attributes:
         rows: validation rows of all workers.
         began: when it began, by the context's clock.
+        reported: whether its result has been given.
     """
 
     def __init__(
@@ -24,6 +25,7 @@ class ValidationPass:
     ) -> None:
         self.rows = rows
         self.began = began
+        self.reported = False
         self._batches = passes.begin()
         self._device = device
         self._batch: ContextBatch | None = None

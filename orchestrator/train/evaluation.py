@@ -16,7 +16,7 @@ from orchestrator.train.passes import ValidationPasses
 from orchestrator.train.row_values import RowValues
 from orchestrator.train.strategy import DdpStrategy
 from orchestrator.train.task import TrainTask
-from orchestrator.train.totals import Totals, row_totals
+from orchestrator.train.totals import Totals, check_same_names, row_totals
 
 T = TypeVar("T")
 Summarise = Callable[[Mapping[str, Tensor]], Mapping[str, float]]
@@ -66,6 +66,7 @@ class Evaluator:
         values = RowValues()
         with torch.no_grad():
             totals = self._score(self._passes.first(), values)
+        check_same_names(totals.names)
         if self._summarise is None:
             return totals.names
         rows = values.collect()

@@ -15,13 +15,13 @@ class Part(Protocol):
     """Something that a restart must bring back."""
 
     def state(self) -> PartState:
-        """A picture of it that later steps do not change; the first rank calls it to save."""
+        """Its state as it stands; the first rank calls it to save, and writes it at once."""
 
     def load(self, state: PartState) -> None:
-        """Sets it to a picture; every rank calls it, before the first step.
+        """Sets its state; every rank calls it, before the first step.
 
         Raises:
-            RuntimeError, ValueError, KeyError: it is the picture of something else.
+            RuntimeError, ValueError, KeyError: it is the state of something else.
         """
 
     def spoilt(self) -> str | None:

@@ -22,6 +22,7 @@ from orchestrator.checkpoint.policy import (
     save_policy,
 )
 from orchestrator.checkpoint.store import CheckpointStore
+from orchestrator.data.fitted import PREPROCESSING_FILE, FittedState, dump_states
 from orchestrator.errors import JobFailedError
 from orchestrator.plan.job import JobPlan
 from orchestrator.train.recorder import NOT_FINITE_HINT, Recorder
@@ -31,7 +32,15 @@ from orchestrator.train.state import TrainState
 class Saver:
     """Saves when the policy says so, and whenever a validation is one of the best so far."""
 
-    def __init__(self, plan: JobPlan, run_dir: Path, *, attempt: int, recorder: Recorder) -> None:
+    def __init__(
+        self,
+        plan: JobPlan,
+        run_dir: Path,
+        *,
+        attempt: int,
+        recorder: Recorder,
+        fitted: tuple[FittedState, ...] = (),
+    ) -> None:
         spec = plan.spec.checkpoint
         store = CheckpointStore(run_dir / "checkpoints")
         rules: list[RetentionPolicy] = [LatestN(spec.keep_latest)]
@@ -39,6 +48,7 @@ class Saver:
             best = spec.best
             rules.append(BestN(metric=best.metric, mode=best.mode, count=best.keep))
         self._plan = plan
+        self._fitted = fitted
         self._recorder = recorder
         self._manager = CheckpointManager(
             store,
@@ -114,6 +124,8 @@ class Saver:
     def _write_files(self, state: TrainState, directory: Path) -> None:
         """Everything that a checkpoint holds besides its manifest."""
         state.write(directory)
+        if self._fitted:
+            (directory / PREPROCESSING_FILE).write_text(dump_states(self._fitted))
 
     def _improves(self, metrics: Mapping[str, float]) -> bool:
         best = self._plan.spec.checkpoint.best

@@ -51,7 +51,8 @@ def _settle(parallel: DistributedDataParallel) -> None:
     model = parallel.module
     parallel.module = _EveryWeight(model)
     for _ in range(SETTLING_PASSES):
-        parallel().backward()
+        # On a GPU, DDP wants an argument that it can move there.
+        parallel(torch.zeros(())).backward()
         model.zero_grad(set_to_none=True)
     parallel.module = model
 
@@ -70,11 +71,10 @@ class _EveryWeight(nn.Module):
         ]
         self._sparse = {id(layer.weight) for layer in embeddings}
 
-    def forward(self) -> Tensor:
-        total = torch.zeros(())
+    def forward(self, total: Tensor) -> Tensor:
         for weight in self._model.parameters():
             if weight.requires_grad:
-                total = total.to(weight.device) + self._touch(weight)
+                total = total + self._touch(weight)
         return total
 
     def _touch(self, weight: Tensor) -> Tensor:

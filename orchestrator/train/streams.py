@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import ray.train
 
+from orchestrator.data.deaths import named_deaths
 from orchestrator.data.feed import Feed, LocalBatch, begin_early
 from orchestrator.plan.geometry import Cursor
 from orchestrator.plan.stream import PREFETCHED_BLOCKS, StreamPlan
@@ -42,8 +43,9 @@ def _feed(stream: StreamPlan, span: range, *, first: Cursor) -> Feed:
         # In blocks: the worker's share of the superblock after the one in hand, and one more.
         prefetch_batches=PREFETCHED_BLOCKS,
     )
+    uses = [transform.use for transform in stream.transforms]
     return Feed(
-        blocks,
+        named_deaths(blocks, uses, through_coordinator=True),
         stream.geometry,
         rank=rank,
         workers=workers,

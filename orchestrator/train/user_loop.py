@@ -62,13 +62,13 @@ def run_loop(
     with user_code(name, field="training.loop", root=root):
         try:
             loop(context, **arguments)
+            if context.step < context.total_steps:
+                raise MisuseError(
+                    f"it returned after step {context.step} of {context.total_steps}; wanted all of"
+                    " the batches that context.batches() gives"
+                )
         except Exception:
             # A step that was done is not to be lost with what fails after it.
             books.rescue()
             raise
         books.finish()
-        if context.step < context.total_steps:
-            raise MisuseError(
-                f"it returned after step {context.step} of {context.total_steps}; wanted all of the"
-                " batches that context.batches() gives"
-            )

@@ -24,7 +24,6 @@ from orchestrator.train.stepper import Stepper, seed_everything, world
 from orchestrator.train.stop import StopRequest
 from orchestrator.train.strategy import DdpStrategy
 from orchestrator.train.streams import open_training, open_validation
-from orchestrator.train.totals import check_same_names
 from orchestrator.train.user_loop import Loop, load_training, run_loop
 from orchestrator.train.user_task import GuardedTask
 
@@ -117,7 +116,13 @@ def _open_first_rank(config: WorkerConfig) -> FirstRank:
     recorder = Recorder(config.run_dir, attempt=config.attempt)
     return FirstRank(
         recorder=recorder,
-        saver=Saver(config.plan, config.run_dir, attempt=config.attempt, recorder=recorder),
+        saver=Saver(
+            config.plan,
+            config.run_dir,
+            attempt=config.attempt,
+            recorder=recorder,
+            fitted=config.fitted,
+        ),
         stop=StopRequest(config.run_dir, attempt=config.attempt),
     )
 
@@ -163,12 +168,8 @@ def _evaluator(
 
 
 def _rehearse(plan: JobPlan, evaluator: Evaluator) -> None:
-    names = evaluator.rehearse()
-    if names is None:
-        return
-    check_same_names(names)
-    best = plan.spec.checkpoint.best
-    if best is not None and best.metric not in names:
+    names, best = evaluator.rehearse(), plan.spec.checkpoint.best
+    if names is not None and best is not None and best.metric not in names:
         raise SpecError(
             f"checkpoint.best.metric is {best.metric!r}, but a validation gives {', '.join(names)}"
         )

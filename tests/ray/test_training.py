@@ -48,11 +48,10 @@ def test_every_row_is_trained_once_an_epoch(finished: Run, folder: Path) -> None
     calls = [
         [int(word) for word in line.split()]
         for path in sorted((folder / "ids").glob("*.txt"))
-        # Two passes over the first batch settle the exchange of gradients and count for nothing;
-        # a share of 12 rows in micro-batches of at most 5 makes 3 calls.
-        for line in path.read_text().splitlines()[2 * 3 :]
+        for line in path.read_text().splitlines()
     ]
     ids = [id_ for call in calls for id_ in call]
+    # A share of 12 rows in micro-batches of at most 5 makes 3 calls.
     assert {len(call) for call in calls} == {4}
     np.testing.assert_array_equal(np.bincount(ids), np.full(TRAIN, 2))
 
@@ -106,7 +105,12 @@ def test_a_finished_run_does_nothing_and_more_epochs_continue_it(finished: Run) 
     ("change", "code", "words"),
     [
         ("training.task=tests.support.task:BrokenTask", 1, ["KeyError", "colour"]),
-        ("training.task=tests.support.task:NanTask", 1, ["loss", "nan", "step 1"]),
+        ("training.task=tests.support.task:NanTask", 1, ["nan", "in step 1 (epoch 1): rows "]),
+        (
+            "training.task=tests.support.task:ColourTask",
+            5,
+            ["training.task: tests.support.task:ColourTask.loss", 'asks for column "colour"'],
+        ),
         (
             "transforms=[tests.support.transforms:refuse]",
             5,
@@ -124,3 +128,19 @@ def test_a_mistake_of_the_user_ends_the_run_with_one_message(
     for word in words:
         assert word in errors[0]
     assert "Traceback" not in printed
+
+
+def test_a_summary_of_the_task_is_the_record_of_a_validation(finished: Run) -> None:
+    run = Run(finished.job, "ranking")
+    ranking = "training.task=tests.support.task:RankingTask"
+    run.complete(ranking, "checkpoint.best.metric=last", "training.epochs=1", "training.with={}")
+    (record,) = run.metrics("validation")
+    assert record["metrics"] == {"last": VALIDATION - 1, "in_order": 1.0}
+    assert record["rows"] == VALIDATION
+
+
+def test_a_best_metric_that_a_summary_does_not_give_is_found_before_training(finished: Run) -> None:
+    run = Run(finished.job, "unranked")
+    printed = run.complete("training.task=tests.support.task:RankingTask", code=2)
+    assert "checkpoint.best.metric is 'accuracy', but a validation gives last, in_order" in printed
+    assert not run.metrics()

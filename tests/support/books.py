@@ -6,7 +6,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
 from orchestrator.checkpoint.store import CheckpointStore
+from orchestrator.data.codec import Columns
 from orchestrator.data.feed import LocalBatch
 from orchestrator.plan.geometry import StreamGeometry
 from orchestrator.plan.job import JobPlan
@@ -19,17 +23,23 @@ from orchestrator.train.state import TrainState
 from orchestrator.train.stepper import seed_everything, world
 from orchestrator.train.stop import StopRequest
 from orchestrator.train.user_loop import Loop, run_loop
-from tests.support.training import CPU, SEED, share
+from tests.support.training import CPU, SEED, image_columns, share
 
 if TYPE_CHECKING:
     from orchestrator.data.feed import Feed
 
 
-def shares(cuts: StreamGeometry, first: int, last: int) -> Iterator[LocalBatch]:
+def shares(
+    cuts: StreamGeometry,
+    first: int,
+    last: int,
+    *,
+    columns: Callable[[NDArray[np.int64]], Columns] = image_columns,
+) -> Iterator[LocalBatch]:
     """This rank's shares of the steps first..last-1, counted through the run."""
     rank, workers = world()
     for number in range(first, last):
-        yield share(cuts, number, rank=rank, workers=workers)
+        yield share(cuts, number, rank=rank, workers=workers, columns=columns)
 
 
 def first_rank(plan: JobPlan, *, attempt: int) -> FirstRank | None:
@@ -52,23 +62,22 @@ def run_own_loop(
     *,
     attempt: int = 1,
     begin_at: int = 0,
-    last: int | None = None,
     root: Path = Path("/"),
-    read: Callable[[TrainState], None] | None = None,
+    columns: Callable[[NDArray[np.int64]], Columns] = image_columns,
     **arguments: object,
 ) -> TrainState:
     """Runs a loop as a worker does; the state that it left.
 
     Args:
         begin_at: the step whose checkpoint it begins with, 0 for a fresh start.
-        last: the step after which the stream breaks off.
+        columns: the columns of rows.
     """
     state = TrainState(device=CPU)
     first = first_rank(plan, attempt=attempt)
     books = Bookkeeping(
         plan,
         state,
-        shares(plan.train.geometry, begin_at, plan.total_steps if last is None else last),
+        shares(plan.train.geometry, begin_at, plan.total_steps, columns=columns),
         cast("Feed", SimpleNamespace(wait_s=0.0)),
         learning_rate=lambda: learning_rate(state),
         first_rank=first,
@@ -82,9 +91,10 @@ def run_own_loop(
     if plan.validation is not None:
         cuts = plan.validation.geometry
         done, due = plan.validations_until(begin_at), plan.validations_until(plan.total_steps)
-        batches = shares(cuts, done * cuts.steps_per_epoch, due * cuts.steps_per_epoch)
+        span = (done * cuts.steps_per_epoch, due * cuts.steps_per_epoch)
+        batches = shares(cuts, *span, columns=columns)
         passes = ValidationPasses(batches, steps=cuts.steps_per_epoch)
-    context = TrainContext(plan, state, books, passes, read=read or load)
+    context = TrainContext(plan, state, books, passes, read=load)
     seed_everything(SEED, 0, 0)
     try:
         run_loop(loop, context, books, name="pkg:train", arguments=arguments, root=root)

@@ -1,6 +1,6 @@
 """Specs, indexes and streams for tests of the plan and of the stream; no Ray, no torch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from orchestrator.plan.index import Column, DatasetIndex, Fragment
 from orchestrator.plan.job import JobPlan, build_plan
@@ -53,6 +53,7 @@ def make_plan(
     validation: DatasetIndex | None = None,
     capacity: ClusterCapacity = LARGE,
     code: str = "0" * 64,
+    fitted: Collection[str] = (),
 ) -> JobPlan:
     """The plan of a spec over an index that need not lie on a disk."""
     spec = spec or make_spec()
@@ -62,4 +63,5 @@ def make_plan(
         validation=validation,
         transform_hashes={transform.use: code for transform in spec.transforms},
         capacity=capacity,
+        fitted=fitted,
     )

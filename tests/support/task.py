@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -59,3 +60,23 @@ class NanTask(SmallTask):
     def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         losses, metrics = super().loss(model, batch)
         return losses * torch.tensor(float("nan")), metrics
+
+
+class ColourTask(SmallTask):
+    """Asks for a column that the data lack."""
+
+    def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        return super().loss(model, {**batch, "x": batch["colour"]})
+
+
+class RankingTask(SmallTask):
+    """Records a number that is no mean of rows."""
+
+    def evaluate(self, model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"id": batch["id"]}
+
+    def summarise(self, values: Mapping[str, Tensor]) -> dict[str, float]:
+        return {
+            "last": float(values["id"][-1]),
+            "in_order": float((values["id"].diff() == 1).all()),
+        }

@@ -1,15 +1,17 @@
 """Tasks, batches and plans for tests of training that need neither Ray nor files."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from orchestrator.data.codec import Columns
 from orchestrator.data.feed import LocalBatch
 from orchestrator.data.reader import STAND_IN_ROWS
 from orchestrator.plan.geometry import StreamGeometry, default_lanes
@@ -83,7 +85,14 @@ def geometry(*, rows: int, batch: int) -> StreamGeometry:
     )
 
 
-def share(cuts: StreamGeometry, number: int, *, rank: int = 0, workers: int = 1) -> LocalBatch:
+def share(
+    cuts: StreamGeometry,
+    number: int,
+    *,
+    rank: int = 0,
+    workers: int = 1,
+    columns: Callable[[NDArray[np.int64]], Columns] = image_columns,
+) -> LocalBatch:
     """A rank's share of the step with this number, counted through the run; rows in file order."""
     epoch, step = divmod(number, cuts.steps_per_epoch)
     start, stop = cuts.rank_span(step, rank, workers)
@@ -95,7 +104,7 @@ def share(cuts: StreamGeometry, number: int, *, rank: int = 0, workers: int = 1)
         lane=cuts.lanes_of(rank, workers).start,
         rows=rows,
         global_rows=cuts.step_rows(step),
-        columns=image_columns(held),
+        columns=columns(held),
     )
 
 

@@ -106,6 +106,7 @@ def stage(*uses: str, **arguments: object) -> Stage:
             TransformSpec.model_validate({"use": f"{MODULE}:{use}", "with": arguments})
             for use in uses
         ),
+        positions=tuple(range(1, len(uses) + 1)),
         cpus=1.0,
         gpus=0.0,
         workers=(1, 1),

@@ -1,5 +1,6 @@
 """Transforms of the user: bound, applied, and blamed by name and line."""
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from orchestrator.data.blame import UserCodeError
 from orchestrator.data.codec import Columns
+from orchestrator.data.fitted import FittedState
 from orchestrator.data.transforms import BoundTransform, apply_all
 from orchestrator.errors import DataError, SpecError
 from orchestrator.spec.transform import TransformSpec
@@ -42,6 +45,9 @@ def helper(batch):
 
 def fail_in_numpy(batch):
     return {"x": np.linalg.inv(batch["x"])}  # line 29
+
+def leave(batch):
+    raise SystemExit("enough")  # line 32
 
 def fewer(batch):
     return {"x": batch["x"][1:]}
@@ -82,8 +88,37 @@ class Breaks:
     def __init__(self):
         raise OSError("no vocabulary")
 
+class Mean:
+    def measure(self, batch):
+        return float(batch["x"].sum()), batch["x"].size
+    def fit(self, measures):
+        measures = list(measures)
+        total, count = map(sum, zip(*measures))
+        return {"mean": total / count, "pieces": len(measures)}
+    def load(self, state):
+        self.mean = state["mean"]
+    def __call__(self, batch):
+        return {**batch, "x": batch["x"] - self.mean}
+
+class BadMean(Mean):
+    def measure(self, batch):
+        return 1 / 0
+    def fit(self, measures):
+        raise KeyError("fit")
+    def load(self, state):
+        raise KeyError("load")
+
+class NoLoad:
+    def measure(self, batch):
+        return 0
+    def fit(self, measures):
+        return {}
+    def __call__(self, batch):
+        return batch
+
 number = 5
 """
+HALVES = (slice(0, 5), slice(5, 10))
 ROWS = np.arange(10, dtype=np.int64) + 100
 
 
@@ -98,10 +133,16 @@ def root(tmp_path: Path) -> Iterator[Path]:
 
 
 def bind(
-    root: Path, name: str, *, seed: int = 0, repeat: int = 0, **fields: object
+    root: Path,
+    name: str,
+    *,
+    seed: int = 0,
+    repeat: int = 0,
+    state: FittedState | None = None,
+    **fields: object,
 ) -> BoundTransform:
     spec = TransformSpec.model_validate({"use": f"{MODULE}:{name}", **fields})
-    return BoundTransform(spec, root=root, seed=seed, repeat=repeat)
+    return BoundTransform(spec, root=root, seed=seed, repeat=repeat, state=state)
 
 
 def columns() -> Columns:
@@ -167,30 +208,61 @@ def test_a_transform_learns_its_columns_from_no_rows_too(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "line"), [("fail", "KeyError", 26), ("fail_in_numpy", "LinAlgError", 29)]
+    ("name", "kind", "line"),
+    [("fail", "KeyError", 26), ("fail_in_numpy", "LinAlgError", 29), ("leave", "SystemExit", 32)],
 )
-def test_a_failure_names_the_transform_the_rows_and_the_line_of_the_users_code(
+def test_a_failure_names_the_transform_its_rows_and_the_line_of_the_users_code(
     root: Path, name: str, kind: str, line: int
 ) -> None:
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(UserCodeError) as caught:
         bind(root, name, batch_rows=6).apply(columns(), ROWS, 3)
-    message = str(caught.value)
-    start = (
-        f"transform {MODULE}:{name} failed on rows 100, 101, 102, 103, 104 and 1 more of epoch 3:"
-        f" {kind}: "
-    )
-    assert message.startswith(start)
-    _, *trace = message.splitlines()
+    assert (caught.value.start, caught.value.stop) == (0, 6)
+    first, *trace = str(caught.value.told(" here")).splitlines()
+    assert first.startswith(f"transform {MODULE}:{name} failed here: {kind}: ")
     assert f" in {name}: " in trace[0]
     assert trace[-1].startswith(f"  at {root / MODULE}.py:{line} in ")
 
 
 def test_a_call_that_fails_before_the_users_code_names_no_line_of_ours(root: Path) -> None:
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(UserCodeError) as caught:
         bind(root, "needs_more").apply(columns(), ROWS, 3)
-    assert str(caught.value).endswith(
+    assert str(caught.value.told()).endswith(
         "needs_more() missing 1 required positional argument: 'missing'"
     )
+
+
+def test_a_fitted_transform_measures_fits_and_is_applied_with_its_state(root: Path) -> None:
+    fitted = bind(root, "Mean")
+    assert fitted.fitted
+    assert not bind(root, "Add", **{"with": {"term": 1}}).fitted
+    halves = [{name: column[part] for name, column in columns().items()} for part in HALVES]
+    text = fitted.fit([fitted.measure(half) for half in halves])
+    assert json.loads(text) == {"mean": columns()["x"].mean(), "pieces": 2}
+    state = FittedState(use=f"{MODULE}:Mean", position=1, text=text)
+    loaded = bind(root, "Mean", state=state)
+    np.testing.assert_allclose(loaded.apply(columns(), ROWS, 0)["x"].mean(), 0.0, atol=1e-12)
+
+
+def test_a_fitted_transform_is_not_applied_before_it_is_fitted(root: Path) -> None:
+    with pytest.raises(DataError, match=f"{MODULE}:Mean is a fitted one, but nothing has been"):
+        bind(root, "Mean").apply(columns(), ROWS, 0)
+
+
+def test_a_failure_in_a_fitted_transforms_own_methods_names_the_method(root: Path) -> None:
+    with pytest.raises(UserCodeError) as caught:
+        bind(root, "BadMean").measure(columns())
+    assert (caught.value.start, caught.value.stop) == (0, 10)
+    assert str(caught.value.told()).startswith(f"transform {MODULE}:BadMean: measure failed: ZeroD")
+    state = FittedState(use=f"{MODULE}:BadMean", position=1, text="{}")
+    for method, work in {
+        "fit": lambda: bind(root, "BadMean").fit([]),
+        "load": lambda: bind(root, "BadMean", state=state),
+    }.items():
+        start = (
+            rf"transform {MODULE}:BadMean: {method} failed: KeyError: '{method}'\n  at .*:\d+ in "
+        )
+        with pytest.raises(DataError, match=start + method):
+            work()
 
 
 @pytest.mark.parametrize(
@@ -229,6 +301,7 @@ def test_pieces_that_do_not_fit_together_are_refused(root: Path, name: str, mess
             "Breaks",
             r"cannot be constructed: OSError: no vocabulary\n  at .*\.py:\d+ in __init__",
         ),
+        ("NoLoad", "has measure and fit but no load"),
         ("Add", r"cannot be constructed: TypeError: .*missing 1 required .* 'term'"),
         ("number", "is a int, wanted a callable"),
     ],

@@ -10,9 +10,14 @@ import torch
 from sklearn.datasets import load_digits
 
 from orchestrator import RowRandom
+from orchestrator.jsonl import read_json_lines
+from orchestrator.report.records import TrainRecord, ValidationRecord, parse_records
+from pipelines.digits.loop import train
 from pipelines.digits.prepare import main, prepare
 from pipelines.digits.task import DigitsTask
 from pipelines.digits.transforms import PAPER, Augment, normalise
+from tests.support.books import run_own_loop
+from tests.support.training import make_plan
 
 SPLITS = {"train": 1437, "validation": 360}
 
@@ -199,3 +204,27 @@ def test_the_task_gives_each_row_its_own_loss_and_accuracy(digits: Path) -> None
 def test_a_network_without_channels_is_refused() -> None:
     with pytest.raises(ValueError, match="width must be at least 1, got 0"):
         DigitsTask(width=0)
+
+
+def test_the_own_loop_trains_the_network_and_scores_every_row(digits: Path, tmp_path: Path) -> None:
+    plan = make_plan(
+        tmp_path,
+        rows=360,
+        batch=60,
+        training={
+            "task": None,
+            "loop": "pipelines.digits.loop:train",
+            "epochs": 2,
+            "report_every": 6,
+        },
+    )
+    columns = normalise(read_batch(digits / "validation"))
+    run_own_loop(
+        train, plan, columns=lambda rows: {n: c[rows] for n, c in columns.items()}, width=4
+    )
+    found = parse_records(read_json_lines(plan.run_dir / "metrics.jsonl"))
+    first, last = [r.metrics for r in found if isinstance(r, ValidationRecord)]
+    assert last["loss"] < first["loss"]
+    assert last["accuracy"] > 0.1
+    lrs = [record.lr for record in found if isinstance(record, TrainRecord)]
+    assert lrs == pytest.approx([2.5e-3, 0.0])

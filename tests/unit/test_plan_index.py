@@ -1,6 +1,9 @@
 """The index: rows numbered through all fragments, and what became of its files."""
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from orchestrator.plan.index import Column, DatasetIndex, Fragment, file_changes
 from tests.support.plans import make_index
@@ -59,3 +62,21 @@ def test_a_row_is_found_in_its_file() -> None:
     for outside in (-1, 9):
         with pytest.raises(IndexError, match="of a data set of 9 rows"):
             index.locate(outside)
+
+
+@given(st.lists(st.lists(st.integers(1, 5), min_size=1, max_size=4), min_size=1, max_size=4))
+def test_every_row_is_found_in_its_file(files: list[list[int]]) -> None:
+    index = DatasetIndex(
+        fragments=tuple(
+            Fragment(path=f"part-{file}", row_group=group, rows=rows, bytes=rows)
+            for file, groups in enumerate(files)
+            for group, rows in enumerate(groups)
+        ),
+        columns=(Column(name="id", dtype="int64", has_nulls=False),),
+    )
+    places = [
+        (f"part-{file}", row)
+        for file, groups in enumerate(files)
+        for row in range(int(np.sum(groups)))
+    ]
+    assert [index.locate(row) for row in range(index.rows)] == places

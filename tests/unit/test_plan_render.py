@@ -98,6 +98,7 @@ def test_the_json_says_the_same_in_plain_numbers() -> None:
         "window_rows": 16_384,
         "window_bytes": 16_384 * 1024,
         "validate_every_steps": 50,
+        "fitted": [],
         "checkpoint_every": "100 steps",
         "checkpoint_every_steps": 100,
         "order_fingerprint": plan.fingerprint.digest,
@@ -116,6 +117,13 @@ def test_the_json_says_the_same_in_plain_numbers() -> None:
         "fits": True,
     }
     assert set(made["order_parts"]) == set(plan.fingerprint.parts)
+
+
+def test_a_fitted_transform_is_said_to_take_a_pass_of_its_own() -> None:
+    spec = make_spec(transforms=["pkg.code:decode", "pkg.code:Impute"])
+    plan = make_plan(spec, train=make_index((1000,) * 40), fitted={"pkg.code:Impute"})
+    assert topic(plan, "fitted") == "pkg.code:Impute (one pass over 40,000 rows before training)"
+    assert render_json(plan)["fitted"] == [{"use": "pkg.code:Impute", "position": 2}]
 
 
 def topic(plan: JobPlan, label: str) -> str:

@@ -51,6 +51,18 @@ def test_a_split_has_the_transforms_meant_for_it() -> None:
     assert names(stages_of(both, train, split="validation")) == ["both"]
 
 
+def test_a_transform_keeps_its_number_among_those_of_training_in_every_split() -> None:
+    transforms = [
+        t("a", splits=["train"]),
+        t("b", splits=["validation"]),
+        t("c", workers=2),
+        t("d"),
+    ]
+    train, validation = (stages_of(*transforms, split=split) for split in ("train", "validation"))
+    assert [stage.positions for stage in train] == [(1,), (2,), (3,)]
+    assert [stage.positions for stage in validation] == [(0,), (2,), (3,)]
+
+
 def test_a_pool_of_its_own_takes_what_it_names_and_the_rest_from_the_reading_pool() -> None:
     pool = PoolSpec(workers=(2, 4), cpus=0.5, tasks_in_flight=3)
     transforms = [t("a"), t("b", gpus=1.0), t("c", cpus=2.0, workers=[1, 5])]
@@ -112,7 +124,7 @@ def test_an_open_pool_gets_a_worker_a_core_as_far_as_they_fit(
 ) -> None:
     capacity = ClusterCapacity(cpus=cpus, gpus=0, cores=cores, embedded=False)
     stages = [
-        Stage(transforms=(), cpus=of_each, gpus=0, workers=(0, 0), tasks_in_flight=1)
+        Stage(transforms=(), positions=(), cpus=of_each, gpus=0, workers=(0, 0), tasks_in_flight=1)
         for of_each in pools
     ]
     fixed = [Need(what="training", cpus_each=taken)]

@@ -159,6 +159,18 @@ def test_after_a_failure_the_bar_goes_back_to_where_the_next_attempt_starts() ->
         assert "starting 2 workers" in phase
 
 
+def test_a_transform_that_is_fitted_is_shown_while_it_is_and_afterwards() -> None:
+    console = make_console(terminal=True)
+    with make_display(console, FakeClock()) as display:
+        display.update([], [event("attempt-started", attempt=1, workers=2, step=0)])
+        display.update([], [event("fitting", time=51.0, use="pkg.code:Impute")])
+        assert "fitting pkg.code:Impute" in shown(console).splitlines()[-1]
+        fitted = event("fitted", time=52.0, use="pkg.code:Impute", rows=277_000, seconds=4.0)
+        display.update([], [fitted])
+        assert "pkg.code:Impute  to 277,000 rows in 4s" in shown(console)
+        assert "starting workers" in shown(console).splitlines()[-1]
+
+
 def test_text_of_others_is_no_markup() -> None:
     console = make_console(terminal=False)
     with make_display(console, FakeClock()) as display:

@@ -65,6 +65,13 @@ def test_the_weights_load_into_a_model_of_their_own(tmp_path: Path) -> None:
         assert file.metadata() == {"format": "pt"}
 
 
+def test_what_the_transforms_were_fitted_to_lies_beside_the_weights(tmp_path: Path) -> None:
+    chosen = checkpoint(tmp_path)
+    (chosen.path / "preprocessing.json").write_text("fitted")
+    export_model(chosen, tmp_path / "model")
+    assert (tmp_path / "model" / "preprocessing.json").read_text() == "fitted"
+
+
 def test_the_export_says_where_it_comes_from(tmp_path: Path) -> None:
     export_model(checkpoint(tmp_path), tmp_path / "model")
     origin = json.loads((tmp_path / "model" / "origin.json").read_text())

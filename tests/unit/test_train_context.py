@@ -285,6 +285,28 @@ def test_numbers_of_the_users_own_stand_in_the_next_report(tmp_path: Path) -> No
     assert found == [{"at": 3.0}, {"at": 7.0}, {"at": 11.0}, {"at": 13.0}]
 
 
+def test_what_follows_the_result_of_a_validation_belongs_to_training(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, validate_every="3 steps", report_every=5)
+
+    def reports(context: TrainContext) -> None:
+        for batch in bare(context):
+            step(context, batch)
+            if context.validation_due:
+                context.validation()
+                context.report(score=context.step)
+                context.report(more=context.step)
+
+    run_own_loop(reports, plan)
+    found = [(record.step, dict(record.metrics)) for record in records(plan)]
+    assert found[:5] == [
+        (3, {"score": 3.0}),
+        (5, {"more": 3.0}),
+        (6, {"score": 6.0}),
+        (9, {"score": 9.0}),
+        (10, {"more": 9.0}),
+    ]
+
+
 def test_a_pass_that_was_left_halfway_does_not_disturb_the_next(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, validate_every="2 steps")
     seen = []

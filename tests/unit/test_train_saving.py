@@ -9,6 +9,7 @@ import torch
 
 from orchestrator.checkpoint.attempts import Attempt, AttemptLog
 from orchestrator.checkpoint.store import CheckpointStore
+from orchestrator.data.fitted import FittedState, parse_states
 from orchestrator.errors import CheckpointError, JobFailedError
 from orchestrator.jsonl import read_json_lines
 from orchestrator.plan.job import JobPlan
@@ -198,3 +199,17 @@ def test_an_attempt_that_was_succeeded_saves_nothing_more(
     with pytest.raises(CheckpointError, match="attempt 1 has been succeeded by attempt 2"):
         saver.after_step(state, epoch_finished=False, metrics={})
     assert CheckpointStore(tmp_path / "checkpoints").committed() == []
+
+
+def test_a_checkpoint_holds_what_the_transforms_were_fitted_to(
+    tmp_path: Path, recorder: Recorder
+) -> None:
+    states = (FittedState(use="pkg.code:Impute", position=2, text='{"mean": 0.1}'),)
+    plan = plan_with(tmp_path, every="1 steps")
+    saver = Saver(plan, tmp_path, attempt=1, recorder=recorder, fitted=states)
+    state = make_state(ConvTask())
+    state.step = 1
+    saver.after_step(state, epoch_finished=False, metrics={})
+    (saved,) = CheckpointStore(tmp_path / "checkpoints").committed()
+    assert "preprocessing.json" in {entry.path for entry in saved.manifest.files}
+    assert parse_states((saved.path / "preprocessing.json").read_text()) == states

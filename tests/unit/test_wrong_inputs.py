@@ -78,7 +78,10 @@ SPEC = [
     wrong(
         "training.epoch=3",
         verb="validate",
-        says=('training.epoch: unknown key; did you mean "epochs"?', "allowed: task, with, epochs"),
+        says=(
+            'training.epoch: unknown key; did you mean "epochs"?',
+            "allowed: task, loop, with, epochs",
+        ),
     ),
     wrong(
         "scaling.preprocessing.worker=3",
