@@ -26,6 +26,13 @@ INTERRUPTED = 130
 _NOT_RUN = "make "
 _CTRL_C = "^C"
 
+_PYTHON = shlex.quote(sys.executable)
+_PROGRAMS = {
+    ".venv/bin/orchestrator": f"{_PYTHON} -m orchestrator",
+    ".venv/bin/python": _PYTHON,
+}
+_PROGRAM = re.compile("|".join(map(re.escape, _PROGRAMS)))
+
 _FENCE = re.compile(r"^(?P<fence>`{3,})(?P<language>\w*)$")
 _NAMES_FILE = re.compile(r"`(?P<path>[\w./-]+)`:$")
 # With the unit that stands right behind it: what takes 2s today takes 900ms tomorrow.
@@ -167,9 +174,7 @@ def _check(command: Command, page: Path, folder: Path) -> None:
 
 def _run(command: Command, folder: Path) -> tuple[int, str]:
     """Runs a command as its page says; returns its exit code and all that it printed."""
-    python = shlex.quote(sys.executable)
-    text = command.text.replace(".venv/bin/orchestrator", f"{python} -m orchestrator")
-    text = text.replace(".venv/bin/python", python)
+    text = _PROGRAM.sub(lambda program: _PROGRAMS[program[0]], command.text)
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}", "PYTHONUNBUFFERED": "1", "COLUMNS": "100"}
     log = folder / ".printed"
     with log.open("wb") as out:
