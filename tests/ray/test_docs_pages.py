@@ -1,0 +1,18 @@
+"""The pages with runs in them, followed word by word in an empty folder."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.docs import ROOT, carry_out
+
+
+@pytest.mark.timeout(600)
+def test_the_tutorial_can_be_followed(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    assert carry_out(ROOT / "docs" / "tutorial.md", tmp_path) > 10
+
+
+def test_the_own_loop_of_the_guide_trains(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    assert carry_out(ROOT / "docs" / "own-loop.md", tmp_path) > 2
