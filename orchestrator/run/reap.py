@@ -101,9 +101,10 @@ def _members(session: Session) -> list[psutil.Process]:
 
 
 def _is_member(process: psutil.Process, session: Session) -> bool:
-    if environment := process.environ():
-        return environment.get(SESSION_VARIABLE) == session.mark
-    # Ray's agents write their title over their environment; their logs give them away.
+    if process.environ().get(SESSION_VARIABLE) == session.mark:
+        return True
+    # Ray's agents write their title over their environment, or over a part of it; their logs give
+    # them away.
     return any(file.path.startswith(f"{session.folder}/") for file in process.open_files())
 
 
