@@ -34,12 +34,15 @@ def test_what_a_killed_driver_left_is_ended_and_nothing_else(tmp_path: Path) -> 
             process.wait()
 
 
-def test_an_agent_that_has_written_over_its_environment_is_found_by_its_log(tmp_path: Path) -> None:
+@pytest.mark.parametrize("left", [{}, {"LANG": "C"}], ids=["all", "a part"])
+def test_an_agent_that_has_written_over_its_environment_is_found_by_its_log(
+    tmp_path: Path, left: dict[str, str]
+) -> None:
     folder = tmp_path / "orc-y"
     folder.mkdir()
     with (folder / "agent.log").open("w") as log:
         agent = subprocess.Popen(
-            [sys.executable, "-c", "import time; time.sleep(60)"], env={}, stdout=log
+            [sys.executable, "-c", "import time; time.sleep(60)"], env=left, stdout=log
         )
     (tmp_path / SESSION_FILE).write_text(json.dumps({"session": "x", "folder": str(folder)}))
     try:
