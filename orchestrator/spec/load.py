@@ -35,14 +35,22 @@ class LoadedJob:
 
 
 def load_job(
-    path: Path, *, overrides: Sequence[str | Override] = (), environ: Mapping[str, str]
+    path: Path | str,
+    *,
+    overrides: Sequence[str | Override] = (),
+    environ: Mapping[str, str] | None = None,
 ) -> JobSpec:
     """Reads a job spec; `runtime.working_dir` comes back absolute.
+
+    Args:
+        overrides: changes such as "training.epochs=3", as `--set` takes them.
+        environ: what `${env:NAME}` stands for; by default the environment of this process.
 
     Raises:
         SpecError: Something in it is wrong; `problems` has a line for each mistake.
     """
-    return read_job(path, overrides=overrides, environ=environ).spec
+    environ = os.environ if environ is None else environ
+    return read_job(Path(path), overrides=overrides, environ=environ).spec
 
 
 def read_job(

@@ -287,3 +287,15 @@ class TestOverrides:
         override = text_override("name", "../x", option="--name ../x")
         with pytest.raises(SpecError, match=r'^--name ../x: name: got "../x", wanted a name'):
             load_job(Path("job.yaml"), overrides=[override], environ={})
+
+
+def test_from_python_a_text_and_the_environment_of_the_process_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "job.yaml").write_text(
+        "name: ${env:RUN_NAME}\n"
+        "dataset: {train: {paths: data}}\n"
+        "training: {task: mine:Task, epochs: 1, global_batch_size: 8}\n"
+    )
+    monkeypatch.setenv("RUN_NAME", "by-the-environment")
+    assert load_job(str(tmp_path / "job.yaml")).name == "by-the-environment"
