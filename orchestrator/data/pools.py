@@ -45,7 +45,9 @@ def describe_pools(workers: list[PoolWorker]) -> str:
         parts.append(f"{_counted(again)} being started again")
     text = ", ".join(parts) or "no preprocessing worker is alive"
     restarts = sum(worker.restarts for worker in workers)
-    return f"{text}; they have died {restarts} times" if restarts else text
+    if not restarts:
+        return text
+    return f"{text}; they have died {'once' if restarts == 1 else f'{restarts} times'} so far"
 
 
 def _counted(count: int) -> str:

@@ -86,7 +86,7 @@ def workers(*states: str, restarts: int = 0) -> list[PoolWorker]:
         (
             workers("ALIVE", "RESTARTING", restarts=3),
             "1 preprocessing worker is at work, 1 preprocessing worker is being started again;"
-            " they have died 6 times",
+            " they have died 6 times so far",
         ),
         (workers("PENDING_CREATION"), "1 preprocessing worker is being started"),
         (workers("DEAD"), "no preprocessing worker is alive"),
