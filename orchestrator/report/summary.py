@@ -12,7 +12,17 @@ from orchestrator.report.records import Event, Record, TrainRecord, ValidationRe
 from orchestrator.report.status import RunStatus
 
 # Events that every run has; what else happens is worth telling afterwards.
-_SMOOTH = frozenset({"attempt-started", "fitting", "fitted", "checkpoint", "finished"})
+_SMOOTH = frozenset(
+    {
+        "attempt-started",
+        "training-started",
+        "fitting",
+        "fitted",
+        "data-arrived",
+        "checkpoint",
+        "finished",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
