@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
-import itertools
-import logging
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
+from pipelines.prepared import run_command, write_once, write_split
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-logger = logging.getLogger(__name__)
+    from pathlib import Path
 
 NUM_PIXELS = 64
 NUM_VALIDATION_ROWS = 360
@@ -26,29 +21,21 @@ NUM_VALIDATION_ROWS = 360
 SPLIT_SEED = 1797
 # Several files of several row groups: small data, but the shape of a large data set.
 FILES_PER_SPLIT = {"train": 4, "validation": 2}
-ROW_GROUPS_PER_FILE = 4
 
 
 def prepare(out: Path) -> bool:
     """Make sure that `out` holds `train/` and `validation/`; returns whether it had to be written.
 
-    The data set is written beside `out` and renamed, so `out` is complete or absent.
-
     Raises:
         FileExistsError: `out` is there and is no prepared data set.
     """
-    if out.exists():
-        if all((out / split).is_dir() for split in FILES_PER_SPLIT):
-            return False
-        raise FileExistsError(f"{out} exists and is no digits data set; move it away or use --out")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
-        # A folder inside the private one: renamed, it has the permissions of any other folder.
-        staging = Path(scratch) / out.name
-        for split, table in read_splits().items():
-            write_split(table, staging / split, num_files=FILES_PER_SPLIT[split])
-        staging.rename(out)
-    return True
+    return write_once(out, write, parts=list(FILES_PER_SPLIT))
+
+
+def write(out: Path) -> None:
+    """Write both splits."""
+    for split, table in read_splits().items():
+        write_split(table, out / split, num_files=FILES_PER_SPLIT[split])
 
 
 def read_splits() -> dict[str, pa.Table]:
@@ -76,29 +63,9 @@ def make_table(ids: np.ndarray, *, images: np.ndarray, labels: np.ndarray) -> pa
     )
 
 
-def write_split(table: pa.Table, folder: Path, *, num_files: int) -> None:
-    """Spread the rows over `num_files` files as evenly as they go."""
-    folder.mkdir(parents=True)
-    bounds = [number * table.num_rows // num_files for number in range(num_files + 1)]
-    for number, (start, stop) in enumerate(itertools.pairwise(bounds)):
-        rows = stop - start
-        pq.write_table(
-            table.slice(start, rows),
-            folder / f"part-{number}.parquet",
-            row_group_size=-(-rows // ROW_GROUPS_PER_FILE),
-        )
-
-
 def main(argv: Sequence[str] | None = None) -> None:
-    """Read the command line, prepare, say what was done."""
-    parser = argparse.ArgumentParser(prog="python -m pipelines.digits.prepare", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("data/digits"), help="folder to write")
-    out: Path = parser.parse_args(argv).out
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    if prepare(out):
-        logger.info("digits: written to %s", out)
-    else:
-        logger.info("digits: already in %s", out)
+    """The command."""
+    run_command("digits", prepare, argv, text=__doc__)
 
 
 if __name__ == "__main__":

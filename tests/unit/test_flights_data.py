@@ -234,7 +234,7 @@ def test_a_prepared_data_set_is_left_alone(data: Path) -> None:
 
 def test_a_folder_with_something_else_is_refused_and_kept(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(FileExistsError, match="is no flights data set"):
+    with pytest.raises(FileExistsError, match="is no prepared data"):
         prepare(tmp_path)
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
