@@ -12,6 +12,7 @@ from orchestrator.spec.transform import TransformSpec
 
 DATA_PART = "data"
 CODE_SUFFIX = ", code"
+_ARGUMENTS_SUFFIX = ", arguments"
 
 _SHOWN = 40
 
@@ -47,7 +48,7 @@ def order_fingerprint(
         "shuffle generator": permutation_check(),
     }
     for name, transform in counted_transforms(spec):
-        parts[f"{name}, arguments"] = json.dumps(transform.with_, sort_keys=True)
+        parts[f"{name}{_ARGUMENTS_SUFFIX}"] = json.dumps(transform.with_, sort_keys=True)
         parts[f"{name}{CODE_SUFFIX}"] = transform_hashes[transform.use]
     return Fingerprint(parts=parts)
 
@@ -66,10 +67,10 @@ def differences(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str
         was, now = old.get(name), new.get(name)
         if was == now:
             continue
-        if was is None:
-            lines[name] = f"{name} is new"
-        elif now is None:
-            lines[name] = f"{name} is gone"
+        if was is None or now is None:
+            # Of a transform both parts are, and it is named once.
+            whole = name.removesuffix(CODE_SUFFIX).removesuffix(_ARGUMENTS_SUFFIX)
+            lines[whole] = f"{whole} is {'new' if was is None else 'gone'}"
         elif name == DATA_PART or name.endswith(CODE_SUFFIX):
             lines[name] = f"{name} changed"
         else:

@@ -27,6 +27,9 @@ class RunStatus:
     word: StatusWord
     reason: str | None = None
 
+    def __str__(self) -> str:
+        return self.word if self.reason is None else f"{self.word}: {self.reason}"
+
 
 def last_word(events: Sequence[Event]) -> str | None:
     """The newest event that says how a run began or ended, None where there is none."""

@@ -64,10 +64,9 @@ def test_other_data_and_other_code_are_named() -> None:
 def test_a_transform_more_or_less_is_named() -> None:
     more = parts(transforms=[SHIFT, {"use": "pkg.code:flip"}])
     assert lines(parts(), more) == [
-        "transform 2 (pkg.code:flip), arguments is new",
-        "transform 2 (pkg.code:flip), code is new",
+        "transform 2 (pkg.code:flip) is new",
     ]
-    assert lines(more, parts())[0] == "transform 2 (pkg.code:flip), arguments is gone"
+    assert lines(more, parts())[0] == "transform 2 (pkg.code:flip) is gone"
 
 
 @pytest.mark.parametrize(
