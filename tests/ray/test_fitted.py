@@ -33,7 +33,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "validation": {"paths": str(folder / "validation")},
         },
         transforms=[f"{CODE}:Centre"],
-        training={"with": {"step_s": 0.1}, "epochs": 4},
+        # Without dropout, whose masks follow the lanes: another number of workers has others.
+        training={"with": {"step_s": 0.1, "dropout": 0.0}, "epochs": 4},
         scaling={"workers": 2},
     )
     return folder
