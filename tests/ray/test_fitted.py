@@ -122,16 +122,37 @@ def test_a_killed_run_goes_on_with_the_state_of_its_checkpoint(folder: Path) -> 
                 "transforms.py:",
             ],
         ),
-        ("CannotFit", 5, ["fit failed: ValueError: there is no mean", "transforms.py:"]),
+        # Half a minute each, and the same road for all of them: some are enough for every day.
+        pytest.param(
+            "CannotFit",
+            5,
+            ["fit failed: ValueError: there is no mean", "transforms.py:"],
+            marks=pytest.mark.slow,
+        ),
         ("FitsNan", 5, ["of which state['mean'][1] is nan"]),
-        ("CannotLoad", 5, ["load failed: KeyError: 'median'", "transforms.py:"]),
-        ("CrashesMeasuring", 5, ["worker died 4 times on the same rows", ":CrashesMeasuring"]),
+        pytest.param(
+            "CannotLoad",
+            5,
+            ["load failed: KeyError: 'median'", "transforms.py:"],
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "CrashesMeasuring",
+            5,
+            ["worker died 4 times on the same rows", ":CrashesMeasuring"],
+            marks=pytest.mark.slow,
+        ),
         (
             "refuse",
             5,
             ["failed on row 17 of epoch 0 (", "part-0.parquet, row 17): ValueError: row"],
         ),
-        ("leave", 5, ["failed on row 17 of epoch 0 (", "SystemExit: no row seventeen, please"]),
+        pytest.param(
+            "leave",
+            5,
+            ["failed on row 17 of epoch 0 (", "SystemExit: no row seventeen, please"],
+            marks=pytest.mark.slow,
+        ),
         ("crash", 5, ["a preprocessing worker died 4 times on the same rows", f"{CODE}:crash"]),
     ],
 )
