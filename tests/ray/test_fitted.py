@@ -142,11 +142,6 @@ def test_a_killed_run_goes_on_with_the_state_of_its_checkpoint(folder: Path) -> 
             ["worker died 4 times on the same rows", ":CrashesMeasuring"],
             marks=pytest.mark.slow,
         ),
-        (
-            "refuse",
-            5,
-            ["failed on row 17 of epoch 0 (", "part-0.parquet, row 17): ValueError: row"],
-        ),
         pytest.param(
             "leave",
             5,

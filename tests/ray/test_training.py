@@ -114,7 +114,11 @@ def test_a_finished_run_does_nothing_and_more_epochs_continue_it(finished: Run) 
         (
             "transforms=[tests.support.transforms:refuse]",
             5,
-            ["tests.support.transforms:refuse", "row seventeen is cursed", "transforms.py:"],
+            [
+                "tests.support.transforms:refuse failed on row 17 of epoch 0 (",
+                "part-0.parquet, row 17): ValueError: row seventeen is cursed",
+                "transforms.py:",
+            ],
         ),
     ],
 )
