@@ -8,6 +8,7 @@ from typing import cast
 
 import numpy as np
 import pyarrow as pa
+import ray
 from numpy.typing import NDArray
 from ray import cloudpickle
 
@@ -119,6 +120,16 @@ def fit_transform(
 
 def _all_summaries(task: MeasureTask) -> list[object]:
     """The summaries of all rows, in the order of the data."""
+    # Read in a process of Ray's. Ray Data would else run in this one, go on when the user wants an
+    # end, and take the process down where it meets a Ray that has been shut down.
+    collect = ray.remote(num_cpus=0, max_retries=0)(_collect)
+    pickled: list[bytes] = ray.get(collect.remote(task))
+    name = task.stream.transforms[task.number].use
+    return [_unpickled(summary, name) for summary in pickled]
+
+
+def _collect(task: MeasureTask) -> list[bytes]:
+    """The summaries of all rows, pickled, in the order of the data."""
     reading, *_ = task.stream.stages
     with stream_context([reading]):
         numbers = number_windows(len(task.windows))
@@ -128,11 +139,11 @@ def _all_summaries(task: MeasureTask) -> list[object]:
     )
     uses = [spec.use for spec in task.stream.transforms[: task.number + 1]]
     found: list[int] = []
-    summaries: list[object] = []
+    summaries: list[bytes] = []
     for block in named_deaths(blocks, uses, through_coordinator=False):
         found += block[_WINDOW].to_pylist()
-        for pickled in block[_SUMMARIES].to_pylist():
-            summaries += [_unpickled(summary, uses[-1]) for summary in pickled]
+        for of_window in block[_SUMMARIES].to_pylist():
+            summaries += of_window
     if found != list(range(len(task.windows))):
         raise DataError(
             f"transform {uses[-1]}: the pass over the training rows gave other windows than it was"

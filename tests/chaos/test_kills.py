@@ -105,6 +105,7 @@ def test_a_killed_preprocessing_worker_does_not_restart_the_training(
     assert_same_end(run, undisturbed)
 
 
+@pytest.mark.slow
 def test_a_damaged_newest_checkpoint_is_set_aside_and_the_one_before_it_serves(
     job: Path, undisturbed: Run
 ) -> None:

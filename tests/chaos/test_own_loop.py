@@ -33,6 +33,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
+@pytest.mark.slow
 def test_a_killed_worker_and_a_killed_driver_cost_an_own_loop_not_one_bit(job: Path) -> None:
     undisturbed, run = Run(job, "undisturbed"), Run(job, "killed")
     undisturbed.complete()

@@ -81,6 +81,7 @@ def test_the_state_is_the_same_to_the_bit_whoever_measures_and_how_fast(
     assert json.loads(text)["rows"] == ROWS
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_with_the_state_of_its_checkpoint(folder: Path) -> None:
     whole = Run(folder / "job.yaml", "whole")
     printed = whole.complete()

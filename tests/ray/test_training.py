@@ -104,7 +104,12 @@ def test_a_finished_run_does_nothing_and_more_epochs_continue_it(finished: Run) 
 @pytest.mark.parametrize(
     ("change", "code", "words"),
     [
-        ("training.task=tests.support.task:BrokenTask", 1, ["KeyError", "colour"]),
+        pytest.param(
+            "training.task=tests.support.task:BrokenTask",
+            1,
+            ["KeyError", "colour"],
+            marks=pytest.mark.slow,
+        ),
         ("training.task=tests.support.task:NanTask", 1, ["nan", "in step 1 (epoch 1): rows "]),
         (
             "training.task=tests.support.task:ColourTask",
@@ -144,6 +149,7 @@ def test_a_summary_of_the_task_is_the_record_of_a_validation(finished: Run) -> N
     assert record["rows"] == VALIDATION
 
 
+@pytest.mark.slow
 def test_a_best_metric_that_a_summary_does_not_give_is_found_before_training(finished: Run) -> None:
     run = Run(finished.job, "unranked")
     printed = run.complete("training.task=tests.support.task:RankingTask", code=2)
