@@ -9,27 +9,38 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from orchestrator.data.blocks import Share, open_block
 from orchestrator.data.codec import Columns
-from orchestrator.data.reader import ROW, STAND_IN_ROWS, open_block
+from orchestrator.data.reader import STAND_IN_ROWS
 from orchestrator.errors import DataError
 from orchestrator.plan.geometry import Cursor, StreamGeometry, Superblock
+from orchestrator.plan.origins import Origins
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LocalBatch:
     """A rank's share of one global batch.
 
-    `rows` are the numbers of its rows; `columns` has one entry for each, or, where the rank has no
-    row of a short last batch, stand-ins that must count for nothing. `global_rows` is the number of
-    rows of the whole batch over all ranks, `lane` the first lane of this rank.
+    `origins` tell where its samples come from; `columns` has one entry for each, or, where the rank
+    has none of a short last batch, stand-ins that must count for nothing. `global_rows` is the
+    number of samples of the whole batch over all ranks, `lane` the first lane of this rank. The
+    batch is the one numbered `offset` of the superblock `superblock`, both counted from 0, the
+    latter through all epochs.
     """
 
     epoch: int
     step: int
     lane: int
-    rows: NDArray[np.int64]
+    superblock: int
+    offset: int
+    origins: Origins
     global_rows: int
     columns: Columns
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """The row of each sample, int64 [samples]."""
+        return self.origins.rows
 
 
 class Feed:
@@ -68,15 +79,15 @@ class Feed:
         geometry = self._geometry
         for number in range(geometry.superblock_of(self._first), self._last_superblock):
             superblock = geometry.superblock(number)
-            columns = self._next_block(superblock)
-            offset = 0
+            share = self._next_block(superblock)
+            start = 0
             for step in range(superblock.first_step, superblock.first_step + superblock.steps):
                 size = self._rows_of(step)
                 if (superblock.epoch, step) >= (self._first.epoch, self._first.step):
-                    yield self._share(superblock.epoch, step, columns, offset)
-                offset += size or STAND_IN_ROWS
+                    yield self._batch(superblock, step, share, start)
+                start += size or STAND_IN_ROWS
 
-    def _next_block(self, superblock: Superblock) -> Columns:
+    def _next_block(self, superblock: Superblock) -> Share:
         self.waiting_since = began = self._clock()
         table = next(self._blocks, None)
         self.waiting_since = None
@@ -86,36 +97,34 @@ class Feed:
             raise DataError(f"the stream ended before {wanted}: rows would be lost")
         if table.num_rows != 1:
             raise DataError(f"the block of {wanted} holds {table.num_rows} cells instead of one")
-        ((number, rank, columns),) = open_block(table)
-        if (number, rank) != (superblock.number, self._rank):
+        (share,) = open_block(table)
+        if (share.superblock, share.rank) != (superblock.number, self._rank):
             raise DataError(
-                f"the stream is out of order: got superblock {number} for rank {rank},"
-                f" wanted {wanted}"
+                f"the stream is out of order: got superblock {share.superblock} for rank"
+                f" {share.rank}, wanted {wanted}"
             )
         steps = range(superblock.first_step, superblock.first_step + superblock.steps)
         expected = sum(self._rows_of(step) or STAND_IN_ROWS for step in steps)
-        if len(columns[ROW]) != expected:
-            raise DataError(f"{wanted} holds {len(columns[ROW])} rows instead of {expected}")
-        return columns
+        if len(share.origins) != expected:
+            raise DataError(f"{wanted} holds {len(share.origins)} rows instead of {expected}")
+        return share
 
     def _rows_of(self, step: int) -> int:
         start, stop = self._geometry.rank_span(step, self._rank, self._workers)
         return stop - start
 
-    def _share(self, epoch: int, step: int, columns: Columns, offset: int) -> LocalBatch:
+    def _batch(self, superblock: Superblock, step: int, share: Share, start: int) -> LocalBatch:
         size = self._rows_of(step)
-        part = {
-            name: column[offset : offset + (size or STAND_IN_ROWS)]
-            for name, column in columns.items()
-        }
-        rows = part.pop(ROW).astype(np.int64, copy=False)
+        stop = start + (size or STAND_IN_ROWS)
         return LocalBatch(
-            epoch=epoch,
+            epoch=superblock.epoch,
             step=step,
             lane=self._geometry.lanes_of(self._rank, self._workers).start,
-            rows=rows[:size],
+            superblock=superblock.number,
+            offset=step - superblock.first_step,
+            origins=share.origins.take(slice(start, start + size)),
             global_rows=self._geometry.step_rows(step),
-            columns=part,
+            columns={name: column[start:stop] for name, column in share.columns.items()},
         )
 
 

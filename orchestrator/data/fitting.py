@@ -22,6 +22,7 @@ from orchestrator.data.transforms import apply_all, bind_transforms
 from orchestrator.errors import DataError
 from orchestrator.plan.fitted import PlannedFit, measured_rows, measured_windows
 from orchestrator.plan.order import Piece
+from orchestrator.plan.origins import Origins
 from orchestrator.plan.stream import StreamPlan
 
 # The columns of what a task returns: its window, and its summaries, pickled one by one.
@@ -76,7 +77,7 @@ class MeasureStage:
         chosen = rows[part]
         # Copied, because a transform may write into what it gets.
         columns = {name: column[chosen - first] for name, column in source.items()}
-        return self._transform.measure(apply_all(self._before, columns, chosen, 0))
+        return self._transform.measure(apply_all(self._before, columns, Origins(rows=chosen), 0))
 
     def _pickled(self, summary: object) -> bytes:
         try:

@@ -21,12 +21,12 @@ class RowRandom:
     Args:
         seed: the job's seed.
         epoch: the epoch the rows are processed for.
-        rows: row numbers, int64 [rows].
+        rows: row numbers, or what else samples are told apart by, int64 or uint64 [rows].
         transform: tells the streams of several transforms of one job apart.
     """
 
     def __init__(
-        self, seed: int, epoch: int, rows: NDArray[np.int64], *, transform: str = ""
+        self, seed: int, epoch: int, rows: NDArray[np.int64] | Words, *, transform: str = ""
     ) -> None:
         digest = hashlib.blake2b(f"{seed}/{epoch}/{transform}".encode(), digest_size=8).digest()
         key = np.uint64(int.from_bytes(digest, "little"))

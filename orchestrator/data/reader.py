@@ -1,7 +1,7 @@
 """What runs in the preprocessing workers: windows in, one block a rank of each superblock out."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -10,18 +10,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from orchestrator.data.blame import RowsAtHand, with_blame
-from orchestrator.data.codec import Columns, decode, encode
+from orchestrator.data.blocks import Share, make_block, open_block
+from orchestrator.data.codec import Columns
 from orchestrator.data.fitted import FittedState
 from orchestrator.data.parquet_read import read_pieces
 from orchestrator.data.transforms import BoundTransform, apply_all, bind_transforms
-from orchestrator.errors import DataError
 from orchestrator.plan.geometry import Superblock
+from orchestrator.plan.order import Window
+from orchestrator.plan.origins import Origins
 from orchestrator.plan.stream import StreamPlan
 
-# The columns of a block. It has one row: a rank's share of a superblock, step after step.
-SUPERBLOCK, RANK, PAYLOAD = "superblock", "rank", "rows"
-# The column, inside the payload, with each row's number in the index.
-ROW = "_row"
 # A rank that has no row of an epoch's short last step still takes part in it, with these rows at
 # weight zero; two, because batch normalisation refuses one.
 STAND_IN_ROWS = 2
@@ -49,20 +47,28 @@ class StageTask:
         self,
         transforms: Sequence[BoundTransform],
         take: Callable[[slice], Columns],
-        rows: NDArray[np.int64],
+        origins: Origins,
         epoch: int,
     ) -> Columns:
-        """The rows after the stage's transforms.
+        """The samples after the stage's transforms.
 
         Args:
-            take: columns of some of the rows, made anew, since a transform may write into them.
+            take: columns of some of them, made anew, since a transform may write into them.
         """
 
         def work(part: slice) -> Columns:
-            return apply_all(transforms, take(part), rows[part], epoch)
+            return apply_all(transforms, take(part), origins.take(part), epoch)
 
-        at_hand = RowsAtHand(index=self.stream.index, root=self.root, rows=rows, epoch=epoch)
+        at_hand = RowsAtHand(
+            index=self.stream.index, root=self.root, rows=origins.rows, epoch=epoch
+        )
         return with_blame(work, at_hand)
+
+    def epoch_of(self, superblock: int) -> int:
+        """The epoch that the order and the random numbers of a superblock are those of."""
+        # The rows of a validation pass are the same every time, its random numbers too.
+        epoch = self.stream.geometry.superblock(superblock).epoch
+        return epoch if self.stream.epochs_differ else 0
 
 
 class ReadStage:
@@ -81,21 +87,26 @@ class ReadStage:
 
     def _window(self, number: int) -> Iterator[pa.Table]:
         task, geometry = self._task, self._task.stream.geometry
-        epoch, inside = divmod(number, geometry.windows_per_epoch)
-        # The rows of a validation pass are the same every time, its random numbers too.
-        order_epoch = epoch if task.stream.epochs_differ else 0
-        window = self._order.window(order_epoch, inside)
-        rows = self._order.row_numbers(window)
-        source = read_pieces(task.stream.index, window.pieces)
-        for name in geometry.superblocks_of_window(number):
+        names = geometry.superblocks_of_window(number)
+        epoch = task.epoch_of(names.start)
+        window = self._order.window(epoch, number % geometry.windows_per_epoch)
+        source, origins, arranged = self._read(window)
+        for name in names:
             if name not in task.superblocks:
                 continue
             superblock = geometry.superblock(name)
             places, cuts = _by_rank(task, superblock, window.start)
-            picked = places if window.shuffle is None else window.shuffle[places]
-            take = partial(_pick, source, picked)
-            columns = task.apply(self._transforms, take, rows[places], order_epoch)
-            yield from _blocks(superblock, columns, rows[places], cuts)
+            picked = arranged[places]
+            found = origins.take(picked)
+            columns = task.apply(self._transforms, partial(_pick, source, picked), found, epoch)
+            yield from _blocks(superblock, columns, found, cuts)
+
+    def _read(self, window: Window) -> tuple[Columns, Origins, NDArray[np.int64]]:
+        """Samples as the pieces of a window give them, and which of them is its i-th."""
+        source = read_pieces(self._task.stream.index, window.pieces)
+        rows = self._order.unit_numbers(window.pieces)
+        arranged = window.arrange([segment.units for segment in window.segments])
+        return source, Origins(rows=rows), arranged
 
 
 class MapStage:
@@ -107,20 +118,14 @@ class MapStage:
 
     def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
         """A rank's block to a rank's block."""
-        for superblock, rank, payload in open_block(block):
-            rows = payload.pop(ROW).astype(np.int64)
-            epoch = self._task.stream.geometry.superblock(superblock).epoch
-            epoch = epoch if self._task.stream.epochs_differ else 0
-            columns = self._task.apply(self._transforms, partial(_copy, payload), rows, epoch)
-            yield _block(superblock, rank, columns, rows)
-
-
-def open_block(block: pa.Table) -> Iterator[tuple[int, int, Columns]]:
-    """(superblock, rank, columns) of each row of a block; the columns are views, not copies."""
-    for index in range(block.num_rows):
-        superblock = block[SUPERBLOCK][index].as_py()
-        rank = block[RANK][index].as_py()
-        yield superblock, rank, decode(block[PAYLOAD][index].as_buffer())
+        for share in open_block(block):
+            columns = self._task.apply(
+                self._transforms,
+                partial(_copy, share.columns),
+                share.origins,
+                self._task.epoch_of(share.superblock),
+            )
+            yield make_block(replace(share, columns=columns))
 
 
 def _pick(source: Columns, picked: NDArray[np.int64], part: slice) -> Columns:
@@ -150,20 +155,17 @@ def _by_rank(
 
 
 def _blocks(
-    superblock: Superblock, columns: Columns, rows: NDArray[np.int64], cuts: list[int]
+    superblock: Superblock, columns: Columns, origins: Origins, cuts: list[int]
 ) -> Iterator[pa.Table]:
     start = 0
     for rank, stop in enumerate(cuts):
         part = {name: column[start:stop] for name, column in columns.items()}
-        yield _block(superblock.number, rank, part, rows[start:stop])
+        yield make_block(
+            Share(
+                superblock=superblock.number,
+                rank=rank,
+                columns=part,
+                origins=origins.take(slice(start, stop)),
+            )
+        )
         start = stop
-
-
-def _block(superblock: int, rank: int, columns: Columns, rows: NDArray[np.int64]) -> pa.Table:
-    if ROW in columns:
-        raise DataError(f"the column name {ROW!r} is taken: each row's number travels under it")
-    payload = encode({**columns, ROW: rows})
-    # Built from the buffer itself: pa.array would copy the bytes once more.
-    offsets = pa.py_buffer(np.array([0, payload.size], dtype=np.int64))
-    cell = pa.Array.from_buffers(pa.large_binary(), 1, [None, offsets, payload])
-    return pa.table({SUPERBLOCK: [superblock], RANK: [rank], PAYLOAD: cell})

@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from orchestrator.data.codec import Columns
 from orchestrator.errors import DataError
 
 
-def check_result(result: object, rows: NDArray[np.int64], name: str) -> Columns:
-    """The columns that a transform returned for these rows.
+def check_result(result: object, rows: int, name: str) -> Columns:
+    """The columns that a transform returned for so many rows.
 
     Raises:
         DataError: it is no dictionary with one entry a row for each column.
@@ -27,10 +26,10 @@ def check_result(result: object, rows: NDArray[np.int64], name: str) -> Columns:
             raise DataError(
                 f"transform {name}: column {key!r}, a {type(value).__name__}, is no array: {error}"
             ) from error
-        if column.ndim == 0 or len(column) != len(rows):
+        if column.ndim == 0 or len(column) != rows:
             got = "a scalar" if column.ndim == 0 else f"{len(column)} rows"
             raise DataError(
-                f"transform {name}: column {key!r} has {got} for {len(rows)} rows of input;"
+                f"transform {name}: column {key!r} has {got} for {rows} rows of input;"
                 " a transform returns one entry a row, in the same order"
             )
         columns[str(key)] = column

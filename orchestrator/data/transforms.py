@@ -6,15 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from orchestrator.data.blame import USER_ERRORS, UserCodeError
 from orchestrator.data.codec import Columns
 from orchestrator.data.fitted import FITTED_METHODS, FittedState, to_json
 from orchestrator.data.random import RowRandom
 from orchestrator.data.results import check_result, concatenate
 from orchestrator.errors import DataError, SpecError
+from orchestrator.plan.origins import Origins
 from orchestrator.plan.stream import StreamPlan
 from orchestrator.spec.transform import TransformSpec
 from orchestrator.symbols import resolve_symbol, user_trace
@@ -62,8 +60,8 @@ class BoundTransform:
         if state is not None:
             self._load(state)
 
-    def apply(self, columns: Columns, rows: NDArray[np.int64], epoch: int) -> Columns:
-        """The transformed columns of these rows, in pieces of at most `batch_rows`.
+    def apply(self, columns: Columns, origins: Origins, epoch: int) -> Columns:
+        """The transformed columns of these samples, in pieces of at most `batch_rows`.
 
         Raises:
             UserCodeError: it raised.
@@ -71,11 +69,12 @@ class BoundTransform:
         """
         if not self._loaded:
             raise DataError(f"transform {self.name} is a fitted one, but nothing has been fitted")
-        size = self._batch_rows or max(1, len(rows))
+        size = self._batch_rows or max(1, len(origins))
         pieces = []
-        for start in range(0, max(1, len(rows)), size):
-            part = {name: column[start : start + size] for name, column in columns.items()}
-            pieces.append(self._checked(part, rows[start : start + size], epoch, start))
+        for start in range(0, max(1, len(origins)), size):
+            part = slice(start, start + size)
+            taken = {name: column[part] for name, column in columns.items()}
+            pieces.append(self._checked(taken, origins.take(part), epoch, start))
         return pieces[0] if len(pieces) == 1 else concatenate(pieces, self.name)
 
     def measure(self, columns: Columns) -> object:
@@ -106,12 +105,10 @@ class BoundTransform:
             raise failed.told() from failed.error
         self._loaded = True
 
-    def _checked(
-        self, columns: Columns, rows: NDArray[np.int64], epoch: int, start: int
-    ) -> Columns:
+    def _checked(self, columns: Columns, origins: Origins, epoch: int, start: int) -> Columns:
         params = dict(self._params)
         if self._wants_rng:
-            params["rng"] = RowRandom(self._seed, epoch, rows, transform=self._draws)
+            params["rng"] = RowRandom(self._seed, epoch, origins.draw_keys(), transform=self._draws)
         try:
             result = self._call(columns, **params)
         except USER_ERRORS as error:  # the user's code may raise anything; it is passed on
@@ -120,9 +117,9 @@ class BoundTransform:
                 error,
                 root=self._root,
                 start=start,
-                stop=start + len(rows),
+                stop=start + len(origins),
             ) from error
-        return check_result(result, rows, self.name)
+        return check_result(result, len(origins), self.name)
 
     def _use(self, method: str, given: object, *, rows: int = 0) -> object:
         """What one of a fitted transform's own methods returns."""
@@ -159,11 +156,11 @@ def bind_transforms(
 
 
 def apply_all(
-    transforms: Sequence[BoundTransform], columns: Columns, rows: NDArray[np.int64], epoch: int
+    transforms: Sequence[BoundTransform], columns: Columns, origins: Origins, epoch: int
 ) -> Columns:
     """The columns after all transforms, one after another."""
     for transform in transforms:
-        columns = transform.apply(columns, rows, epoch)
+        columns = transform.apply(columns, origins, epoch)
     return columns
 
 

@@ -1,9 +1,12 @@
 """The sample order: which row stands at which position of an epoch, as arithmetic.
 
-Nothing here reads data. A position is a row's place in the epoch, a row its number in the index.
+Nothing here reads data. A position is a sample's place in the epoch. Fragments are measured in
+units: a unit is a row of the index, or, where transforms change the number of rows, what they make
+of it, numbered through the whole data set in the order of the index.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,7 +21,7 @@ _FRAGMENT_STREAM, _WINDOW_STREAM = 1, 2
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Piece:
-    """Rows [start, stop) of one fragment."""
+    """Units [start, stop) of one fragment."""
 
     fragment: int
     start: int
@@ -26,45 +29,95 @@ class Piece:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Window:
-    """What one reading task reads: pieces of fragments, then the order of the rows inside.
+class Segment:
+    """A stretch of one pass over a source, whose samples are shuffled among themselves.
 
-    `shuffle[i]` is the place, in the pieces laid end to end, of the window's i-th row; None keeps
-    them as they are.
+    `source_pass` counts the passes over the source, `key` is what the shuffle is made from; None
+    keeps the samples as they come.
+    """
+
+    source_pass: int
+    pieces: tuple[Piece, ...]
+    key: tuple[int, ...] | None
+
+    @property
+    def units(self) -> int:
+        return sum(piece.stop - piece.start for piece in self.pieces)
+
+    def shuffle(self, count: int) -> Rows | None:
+        """The place, as the pieces give them, of the i-th of `count` samples; None: the i-th."""
+        return None if self.key is None else _generator(*self.key).permutation(count)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Window:
+    """What one reading task reads: `rows` samples from position `start` of an epoch on.
+
+    `places[i]` is the place of the window's i-th sample among those of its segments, laid end to
+    end as they are after their shuffles; None keeps them so.
     """
 
     epoch: int
     number: int
     start: int
-    pieces: tuple[Piece, ...]
-    shuffle: Rows | None
+    rows: int
+    segments: tuple[Segment, ...]
+    places: Rows | None = None
 
     @property
-    def rows(self) -> int:
-        return sum(piece.stop - piece.start for piece in self.pieces)
+    def pieces(self) -> tuple[Piece, ...]:
+        """The pieces of all segments."""
+        return tuple(piece for segment in self.segments for piece in segment.pieces)
+
+    def arrange(self, counts: Sequence[int]) -> Rows:
+        """Where the window's i-th sample lies, as the pieces give them.
+
+        Args:
+            counts: how many samples each segment gives.
+        """
+        starts = np.concatenate([[0], np.cumsum(counts)])
+        shuffles = [
+            start + (np.arange(count) if (order := segment.shuffle(count)) is None else order)
+            for segment, start, count in zip(self.segments, starts[:-1], counts, strict=True)
+        ]
+        order = np.concatenate([np.empty(0, dtype=np.int64), *shuffles])
+        return order if self.places is None else order[self.places]
 
 
 class SampleOrder:
-    """A pure function of (fragment sizes, shuffle settings, seed, epoch)."""
+    """A pure function of (fragment sizes, shuffle settings, seed, epoch).
+
+    Args:
+        fragment_units: units of each fragment, int64 [fragments].
+        window_rows: samples in a window.
+        row_units: units that make a sample; more than 1 where they are packed.
+    """
 
     def __init__(
         self,
-        fragment_rows: Rows,
+        fragment_units: Rows,
         *,
         window_rows: int,
         seed: int,
         shuffle_fragments: bool,
         shuffle_rows: bool,
+        row_units: int = 1,
     ) -> None:
-        self._sizes = np.asarray(fragment_rows, dtype=np.int64)
+        self._sizes = np.asarray(fragment_units, dtype=np.int64)
         self._firsts = np.concatenate([[0], np.cumsum(self._sizes)])[:-1]
-        self.rows = int(self._sizes.sum())
+        self.units = int(self._sizes.sum())
+        self.row_units = row_units
         self.window_rows = window_rows
         self._seed = seed
         self._shuffle_fragments = shuffle_fragments
         self._shuffle_rows = shuffle_rows
         self._epoch_layout = lru_cache(maxsize=2)(self._lay_out_epoch)
         self._window_rows_cached = lru_cache(maxsize=2)(self._rows_of_window)
+
+    @property
+    def rows(self) -> int:
+        """Samples in an epoch; the last one of packed ones may be shorter."""
+        return -(-self.units // self.row_units)
 
     @property
     def windows(self) -> int:
@@ -74,34 +127,41 @@ class SampleOrder:
     def window(self, epoch: int, number: int) -> Window:
         """What the task for this window reads, found in O(log fragments)."""
         start = number * self.window_rows
-        stop = min(start + self.window_rows, self.rows)
+        rows = min(start + self.window_rows, self.rows) - start
+        pieces = self.pieces_between(epoch, start, start + rows)
+        key = (self._seed, epoch, _WINDOW_STREAM, number) if self._shuffle_rows else None
+        segment = Segment(source_pass=epoch, pieces=pieces, key=key)
+        return Window(epoch=epoch, number=number, start=start, rows=rows, segments=(segment,))
+
+    def pieces_between(self, epoch: int, start: int, stop: int) -> tuple[Piece, ...]:
+        """The pieces that samples [start, stop) of an epoch are made of, before any shuffle."""
+        at, until = start * self.row_units, min(stop * self.row_units, self.units)
         order, ends = self._epoch_layout(epoch)
         pieces = []
-        at = int(np.searchsorted(ends, start, side="right"))
-        while start < stop:
-            fragment = int(order[at])
-            begin = int(ends[at]) - int(self._sizes[fragment])
-            until = min(stop, int(ends[at]))
-            if until > start:  # an empty fragment contributes nothing
-                pieces.append(Piece(fragment=fragment, start=start - begin, stop=until - begin))
-            start, at = until, at + 1
-        first = number * self.window_rows
-        shuffle = None
-        if self._shuffle_rows:
-            generator = _generator(self._seed, epoch, _WINDOW_STREAM, number)
-            shuffle = generator.permutation(stop - first)
-        return Window(
-            epoch=epoch, number=number, start=first, pieces=tuple(pieces), shuffle=shuffle
-        )
+        place = int(np.searchsorted(ends, at, side="right"))
+        while at < until:
+            fragment = int(order[place])
+            begin = int(ends[place]) - int(self._sizes[fragment])
+            end = min(until, int(ends[place]))
+            if end > at:  # an empty fragment contributes nothing
+                pieces.append(Piece(fragment=fragment, start=at - begin, stop=end - begin))
+            at, place = end, place + 1
+        return tuple(pieces)
+
+    def unit_numbers(self, pieces: Sequence[Piece]) -> Rows:
+        """The units of the pieces, end to end, int64."""
+        spans = [
+            np.arange(piece.start, piece.stop) + self._firsts[piece.fragment] for piece in pieces
+        ]
+        return np.concatenate([np.empty(0, dtype=np.int64), *spans])
 
     def row_numbers(self, window: Window) -> Rows:
-        """The numbers of a window's rows in the order of the epoch, int64 [window.rows]."""
-        spans = [
-            np.arange(piece.start, piece.stop) + self._firsts[piece.fragment]
-            for piece in window.pieces
-        ]
-        numbers = np.concatenate(spans) if spans else np.empty(0, dtype=np.int64)
-        return numbers if window.shuffle is None else numbers[window.shuffle]
+        """The unit of each of a window's samples, in the order of the epoch, int64 [window.rows].
+
+        For samples of one unit.
+        """
+        arranged = window.arrange([segment.units for segment in window.segments])
+        return self.unit_numbers(window.pieces)[arranged]
 
     def rows_between(self, epoch: int, start: int, stop: int) -> Rows:
         """The rows at positions [start, stop) of an epoch, clipped to its end."""
@@ -118,10 +178,11 @@ class SampleOrder:
     def read_amplification(self, epoch: int = 0) -> float:
         """Rows read for each row used, since a fragment on a window's edge is read twice."""
         order, ends = self._epoch_layout(epoch)
-        edges = np.arange(self.window_rows, self.rows, self.window_rows)
+        window = self.window_rows * self.row_units
+        edges = np.arange(window, self.units, window)
         cut = np.searchsorted(ends, edges, side="left")
         inside = ends[cut] != edges
-        return 1.0 + float(self._sizes[order[cut[inside]]].sum()) / max(1, self.rows)
+        return 1.0 + float(self._sizes[order[cut[inside]]].sum()) / max(1, self.units)
 
     def _lay_out_epoch(self, epoch: int) -> tuple[Rows, Rows]:
         count = len(self._sizes)

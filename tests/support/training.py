@@ -14,9 +14,10 @@ from torch.nn import functional
 from orchestrator.data.codec import Columns
 from orchestrator.data.feed import LocalBatch
 from orchestrator.data.reader import STAND_IN_ROWS
-from orchestrator.plan.geometry import StreamGeometry, default_lanes
+from orchestrator.plan.geometry import Cursor, StreamGeometry, default_lanes
 from orchestrator.plan.index import Column, DatasetIndex, Fragment
 from orchestrator.plan.job import JobPlan, build_plan
+from orchestrator.plan.origins import Origins
 from orchestrator.plan.resources import ClusterCapacity
 from orchestrator.spec.job import JobSpec
 from orchestrator.spec.training import AdamW, Constant, Sgd
@@ -102,7 +103,9 @@ def share(
         epoch=epoch,
         step=step,
         lane=cuts.lanes_of(rank, workers).start,
-        rows=rows,
+        superblock=cuts.superblock_of(Cursor(epoch=epoch, step=step)),
+        offset=step % cuts.superblock_steps,
+        origins=Origins(rows=rows),
         global_rows=cuts.step_rows(step),
         columns=columns(held),
     )

@@ -17,25 +17,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.data.codec import Columns, encode
+from orchestrator.data.blocks import SUPERBLOCK, make_block, open_block
 from orchestrator.data.feed import Feed, LocalBatch, begin_early
 from orchestrator.data.fitted import FittedState
 from orchestrator.data.parquet_index import index_parquet
 from orchestrator.data.random import RowRandom
-from orchestrator.data.reader import (
-    PAYLOAD,
-    RANK,
-    ROW,
-    STAND_IN_ROWS,
-    SUPERBLOCK,
-    MapStage,
-    ReadStage,
-    StageTask,
-    open_block,
-)
+from orchestrator.data.reader import STAND_IN_ROWS, MapStage, ReadStage, StageTask
 from orchestrator.errors import DataError
 from orchestrator.plan.geometry import Cursor, StreamGeometry
 from orchestrator.plan.index import DatasetIndex
+from orchestrator.plan.origins import Origins
 from orchestrator.plan.stages import Stage
 from orchestrator.plan.stream import StreamPlan
 from orchestrator.spec.transform import TransformSpec
@@ -377,7 +368,7 @@ def test_a_batch_is_a_view_of_its_block() -> None:
 
 def test_there_is_one_block_a_rank_and_superblock_in_turn() -> None:
     blocks = list(blocks_of(make_stream(), 5, range(1, 8)))
-    found = [(number, rank) for block in blocks for number, rank, _ in open_block(block)]
+    found = [(share.superblock, share.rank) for block in blocks for share in open_block(block)]
     assert found == [(number, rank) for number in range(1, 8) for rank in range(5)]
     assert {block.num_rows for block in blocks} == {1}
 
@@ -390,10 +381,9 @@ def test_a_reader_takes_many_windows_at_once() -> None:
 
 
 def truncated(block: pa.Table, rows: int) -> pa.Table:
-    ((number, rank, columns),) = open_block(block)
-    cut: Columns = {name: column[:rows] for name, column in columns.items()}
-    cell = pa.array([encode(cut).to_pybytes()], pa.large_binary())
-    return pa.table({SUPERBLOCK: [number], RANK: [rank], PAYLOAD: cell})
+    (share,) = open_block(block)
+    columns = {name: column[:rows] for name, column in share.columns.items()}
+    return make_block(replace(share, columns=columns, origins=share.origins.take(slice(rows))))
 
 
 FAULTS = {
@@ -481,7 +471,7 @@ def test_waiting_for_blocks_is_measured() -> None:
 
 def test_the_name_of_the_row_numbers_is_ours_alone() -> None:
     stream = make_stream(stages=(stage("takes_our_name"),))
-    with pytest.raises(DataError, match=f"the column name '{ROW}' is taken"):
+    with pytest.raises(DataError, match="the column name '_row' is taken"):
         list(blocks_of(stream, 1, range(1)))
 
 
@@ -524,5 +514,5 @@ def test_a_fitted_transform_has_its_state_in_every_stage(position: int) -> None:
     )
     (bound,) = task.bind()
     columns = {"x": np.zeros((2, 3))}
-    centred = bound.apply(columns, np.arange(2), 0)["centred"]
+    centred = bound.apply(columns, Origins(rows=np.arange(2)), 0)["centred"]
     np.testing.assert_array_equal(centred, np.full((2, 3), -1.5 - position))

@@ -13,6 +13,7 @@ from orchestrator.data.codec import Columns
 from orchestrator.data.fitted import FittedState
 from orchestrator.data.transforms import BoundTransform, apply_all
 from orchestrator.errors import DataError, SpecError
+from orchestrator.plan.origins import Origins
 from orchestrator.spec.transform import TransformSpec
 
 MODULE = "user_transforms_under_test"
@@ -120,6 +121,7 @@ number = 5
 """
 HALVES = (slice(0, 5), slice(5, 10))
 ROWS = np.arange(10, dtype=np.int64) + 100
+ALL = Origins(rows=ROWS)
 
 
 @pytest.fixture
@@ -150,7 +152,7 @@ def columns() -> Columns:
 
 
 def test_a_function_gets_the_batch_and_its_arguments(root: Path) -> None:
-    result = bind(root, "double", **{"with": {"factor": 3}}).apply(columns(), ROWS, 0)
+    result = bind(root, "double", **{"with": {"factor": 3}}).apply(columns(), ALL, 0)
     np.testing.assert_array_equal(result["x"], columns()["x"] * 3)
     np.testing.assert_array_equal(result["id"], ROWS)
 
@@ -158,7 +160,7 @@ def test_a_function_gets_the_batch_and_its_arguments(root: Path) -> None:
 def test_a_class_is_made_once_and_then_called(root: Path) -> None:
     add = bind(root, "Add", **{"with": {"term": 1.5}}, batch_rows=3)
     for _ in range(2):
-        result = add.apply(columns(), ROWS, 0)
+        result = add.apply(columns(), ALL, 0)
     np.testing.assert_array_equal(result["x"], columns()["x"] + 1.5)
     assert sys.modules[MODULE].Add.made == 1
 
@@ -168,29 +170,29 @@ def test_a_class_is_made_once_and_then_called(root: Path) -> None:
 def test_pieces_of_any_size_give_what_the_whole_gives(
     root: Path, name: str, batch_rows: int
 ) -> None:
-    whole = bind(root, name).apply(columns(), ROWS, 1)
-    pieces = bind(root, name, batch_rows=batch_rows).apply(columns(), ROWS, 1)
+    whole = bind(root, name).apply(columns(), ALL, 1)
+    pieces = bind(root, name, batch_rows=batch_rows).apply(columns(), ALL, 1)
     assert whole.keys() == pieces.keys()
     for key in whole:
         np.testing.assert_array_equal(whole[key], pieces[key])
 
 
 def test_a_call_gets_at_most_the_rows_asked_for(root: Path) -> None:
-    result = bind(root, "size", batch_rows=4).apply(columns(), ROWS, 0)
+    result = bind(root, "size", batch_rows=4).apply(columns(), ALL, 0)
     assert result["rows"].tolist() == [4] * 8 + [2] * 2
 
 
 def test_random_numbers_follow_the_row(root: Path) -> None:
     jitter = bind(root, "jitter")
-    whole = jitter.apply(columns(), ROWS, 1)["x"]
+    whole = jitter.apply(columns(), ALL, 1)["x"]
     picked = np.array([7, 2, 5])
     part = {name: column[picked] for name, column in columns().items()}
-    np.testing.assert_array_equal(jitter.apply(part, ROWS[picked], 1)["x"], whole[picked])
+    np.testing.assert_array_equal(jitter.apply(part, ALL.take(picked), 1)["x"], whole[picked])
 
 
 def test_random_numbers_differ_by_seed_epoch_and_use(root: Path) -> None:
     results = [
-        bind(root, "jitter", seed=seed, repeat=repeat).apply(columns(), ROWS, epoch)["x"].tobytes()
+        bind(root, "jitter", seed=seed, repeat=repeat).apply(columns(), ALL, epoch)["x"].tobytes()
         for seed, epoch, repeat in [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 0, 2)]
     ]
     assert len(set(results)) == 5
@@ -198,13 +200,16 @@ def test_random_numbers_differ_by_seed_epoch_and_use(root: Path) -> None:
 
 def test_transforms_are_applied_one_after_another(root: Path) -> None:
     add, double = bind(root, "Add", **{"with": {"term": 1}}), bind(root, "double")
-    result = apply_all([add, double], columns(), ROWS, 0)
+    result = apply_all([add, double], columns(), ALL, 0)
     np.testing.assert_array_equal(result["x"], (columns()["x"] + 1) * 2)
 
 
 def test_a_transform_learns_its_columns_from_no_rows_too(root: Path) -> None:
     none = {name: column[:0] for name, column in columns().items()}
-    assert bind(root, "double", batch_rows=3).apply(none, ROWS[:0], 0)["x"].shape == (0, 2)
+    assert bind(root, "double", batch_rows=3).apply(none, ALL.take(slice(0)), 0)["x"].shape == (
+        0,
+        2,
+    )
 
 
 @pytest.mark.parametrize(
@@ -215,7 +220,7 @@ def test_a_failure_names_the_transform_its_rows_and_the_line_of_the_users_code(
     root: Path, name: str, kind: str, line: int
 ) -> None:
     with pytest.raises(UserCodeError) as caught:
-        bind(root, name, batch_rows=6).apply(columns(), ROWS, 3)
+        bind(root, name, batch_rows=6).apply(columns(), ALL, 3)
     assert (caught.value.start, caught.value.stop) == (0, 6)
     first, *trace = str(caught.value.told(" here")).splitlines()
     assert first.startswith(f"transform {MODULE}:{name} failed here: {kind}: ")
@@ -225,7 +230,7 @@ def test_a_failure_names_the_transform_its_rows_and_the_line_of_the_users_code(
 
 def test_a_call_that_fails_before_the_users_code_names_no_line_of_ours(root: Path) -> None:
     with pytest.raises(UserCodeError) as caught:
-        bind(root, "needs_more").apply(columns(), ROWS, 3)
+        bind(root, "needs_more").apply(columns(), ALL, 3)
     assert str(caught.value.told()).endswith(
         "needs_more() missing 1 required positional argument: 'missing'"
     )
@@ -240,12 +245,12 @@ def test_a_fitted_transform_measures_fits_and_is_applied_with_its_state(root: Pa
     assert json.loads(text) == {"mean": columns()["x"].mean(), "pieces": 2}
     state = FittedState(use=f"{MODULE}:Mean", position=1, text=text)
     loaded = bind(root, "Mean", state=state)
-    np.testing.assert_allclose(loaded.apply(columns(), ROWS, 0)["x"].mean(), 0.0, atol=1e-12)
+    np.testing.assert_allclose(loaded.apply(columns(), ALL, 0)["x"].mean(), 0.0, atol=1e-12)
 
 
 def test_a_fitted_transform_is_not_applied_before_it_is_fitted(root: Path) -> None:
     with pytest.raises(DataError, match=f"{MODULE}:Mean is a fitted one, but nothing has been"):
-        bind(root, "Mean").apply(columns(), ROWS, 0)
+        bind(root, "Mean").apply(columns(), ALL, 0)
 
 
 def test_a_failure_in_a_fitted_transforms_own_methods_names_the_method(root: Path) -> None:
@@ -278,7 +283,7 @@ def test_a_failure_in_a_fitted_transforms_own_methods_names_the_method(root: Pat
 )
 def test_what_is_no_batch_of_as_many_rows_is_refused(root: Path, name: str, message: str) -> None:
     with pytest.raises(DataError, match=rf"transform {MODULE}:{name}.*{message}"):
-        bind(root, name).apply(columns(), ROWS, 0)
+        bind(root, name).apply(columns(), ALL, 0)
 
 
 @pytest.mark.parametrize(
@@ -290,7 +295,7 @@ def test_what_is_no_batch_of_as_many_rows_is_refused(root: Path, name: str, mess
 )
 def test_pieces_that_do_not_fit_together_are_refused(root: Path, name: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        bind(root, name, batch_rows=4).apply(columns(), ROWS, 0)
+        bind(root, name, batch_rows=4).apply(columns(), ALL, 0)
 
 
 @pytest.mark.parametrize(

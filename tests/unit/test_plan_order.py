@@ -136,7 +136,7 @@ def test_one_window_over_everything_mixes_rows_of_all_fragments() -> None:
 
 def test_a_window_is_shuffled_the_same_whatever_lies_beside_it() -> None:
     short, long = (make_order([10] * count, "window", window_rows=20) for count in (4, 400))
-    shuffles = [order.window(3, 1).shuffle for order in (short, long)]
+    shuffles = [order.window(3, 1).segments[0].shuffle(20) for order in (short, long)]
     assert shuffles[0] is not None
     assert shuffles[1] is not None
     assert shuffles[0].tolist() == shuffles[1].tolist()

@@ -12,6 +12,7 @@ import torch
 from orchestrator.data.feed import Feed, LocalBatch
 from orchestrator.errors import JobFailedError
 from orchestrator.plan.job import JobPlan
+from orchestrator.plan.origins import Origins
 from orchestrator.train.bookkeeping import Bookkeeping, FirstRank
 from orchestrator.train.evaluation import Scores
 from orchestrator.train.loop import TrainingLoop
@@ -111,7 +112,9 @@ class Fakes:
                 epoch=cursor.epoch,
                 step=cursor.step,
                 lane=0,
-                rows=np.arange(1),
+                superblock=0,
+                offset=0,
+                origins=Origins(rows=np.arange(1)),
                 global_rows=geometry.step_rows(cursor.step),
                 columns={},
             )

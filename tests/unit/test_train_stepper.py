@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from orchestrator.data.feed import LocalBatch
 from orchestrator.errors import JobFailedError
+from orchestrator.plan.origins import Origins
 from orchestrator.spec.training import AdamW, Sgd
 from orchestrator.train.stepper import seed_everything, world
 from orchestrator.train.task import LossOutput, TrainTask
@@ -159,7 +160,9 @@ def test_rows_without_a_number_cannot_be_trained_on() -> None:
         epoch=0,
         step=0,
         lane=0,
-        rows=np.arange(2),
+        superblock=0,
+        offset=0,
+        origins=Origins(rows=np.arange(2)),
         global_rows=2,
         columns={"name": image_columns(np.arange(2))["name"]},
     )

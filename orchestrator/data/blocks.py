@@ -1,0 +1,60 @@
+"""A block of a stream: a rank's share of one superblock, with the origins of its samples."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from orchestrator.data.codec import Columns, decode, encode
+from orchestrator.errors import DataError
+from orchestrator.plan.origins import Origins
+
+# The columns of a block. It has one row: a rank's share of a superblock, step after step.
+SUPERBLOCK, RANK, PAYLOAD = "superblock", "rank", "rows"
+# The columns, inside the payload, under which the origins travel: those that the stream has.
+ORIGIN_COLUMNS = {"rows": "_row", "parts": "_part", "passes": "_pass", "spans": "_spans"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Share:
+    """What a block holds; the columns are views of it, not copies."""
+
+    superblock: int
+    rank: int
+    columns: Columns
+    origins: Origins
+
+
+def make_block(share: Share) -> pa.Table:
+    """The block of a share.
+
+    Raises:
+        DataError: a column cannot be sent, or has a name that is ours.
+    """
+    if taken := ORIGIN_COLUMNS.values() & share.columns.keys():
+        name = min(taken)
+        raise DataError(f"the column name {name!r} is taken: each row's origin travels under it")
+    origins = {ORIGIN_COLUMNS[name]: value for name, value in share.origins.columns().items()}
+    payload = encode({**share.columns, **origins})
+    # Built from the buffer itself: pa.array would copy the bytes once more.
+    offsets = pa.py_buffer(np.array([0, payload.size], dtype=np.int64))
+    cell = pa.Array.from_buffers(pa.large_binary(), 1, [None, offsets, payload])
+    return pa.table({SUPERBLOCK: [share.superblock], RANK: [share.rank], PAYLOAD: cell})
+
+
+def open_block(block: pa.Table) -> Iterator[Share]:
+    """The share in each row of a block."""
+    for index in range(block.num_rows):
+        columns = decode(block[PAYLOAD][index].as_buffer())
+        origins = {
+            name: columns.pop(column)
+            for name, column in ORIGIN_COLUMNS.items()
+            if column in columns
+        }
+        yield Share(
+            superblock=block[SUPERBLOCK][index].as_py(),
+            rank=block[RANK][index].as_py(),
+            columns=columns,
+            origins=Origins(**origins),  # type: ignore[arg-type]
+        )
