@@ -1,32 +1,30 @@
 """The pass over the training rows that fits a transform: measured in workers, merged in order."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pyarrow as pa
-import ray
 from numpy.typing import NDArray
 from ray import cloudpickle
 
 from orchestrator.data.blame import USER_ERRORS, RowsAtHand, with_blame
 from orchestrator.data.codec import Columns
-from orchestrator.data.deaths import named_deaths
 from orchestrator.data.fitted import FittedState
 from orchestrator.data.parquet_read import read_pieces
-from orchestrator.data.pipeline import map_in_pool, number_windows, stream_context
-from orchestrator.data.transforms import apply_all, bind_transforms
+from orchestrator.data.passes import found_block, run_pass
+from orchestrator.data.row_changes import units_of
+from orchestrator.data.transforms import bind_transforms
 from orchestrator.errors import DataError
 from orchestrator.plan.fitted import PlannedFit, measured_rows, measured_windows
 from orchestrator.plan.order import Piece
-from orchestrator.plan.origins import Origins
+from orchestrator.plan.origins import Rows
 from orchestrator.plan.stream import StreamPlan
 
-# The columns of what a task returns: its window, and its summaries, pickled one by one.
-_WINDOW, _SUMMARIES = "window", "summaries"
+# Of rows that a filter has left none of, there is no summary.
+_NOTHING = object()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,9 +56,9 @@ class MeasureStage:
     def __call__(self, batch: dict[str, NDArray[np.int64]]) -> Iterator[pa.Table]:
         """Numbers of windows to their summaries."""
         for number in batch["id"]:
-            summaries = [self._pickled(summary) for summary in self._measure(int(number))]
-            cell = pa.array([summaries], type=pa.list_(pa.large_binary()))
-            yield pa.table({_WINDOW: [int(number)], _SUMMARIES: cell})
+            yield found_block(
+                int(number), [self._pickled(summary) for summary in self._measure(int(number))]
+            )
 
     def _measure(self, number: int) -> Iterator[object]:
         index, fragments = self._task.stream.index, self._task.windows[number]
@@ -71,13 +69,16 @@ class MeasureStage:
         for start in range(first, last, self._task.rows):
             rows = np.arange(start, min(start + self._task.rows, last))
             at_hand = RowsAtHand(index=index, root=self._task.root, rows=rows, epoch=0)
-            yield with_blame(partial(self._summary, source, rows, first), at_hand)
+            summary = with_blame(partial(self._summary, source, rows, first), at_hand)
+            if summary is not _NOTHING:
+                yield summary
 
-    def _summary(self, source: Columns, rows: NDArray[np.int64], first: int, part: slice) -> object:
+    def _summary(self, source: Columns, rows: Rows, first: int, part: slice) -> object:
         chosen = rows[part]
         # Copied, because a transform may write into what it gets.
         columns = {name: column[chosen - first] for name, column in source.items()}
-        return self._transform.measure(apply_all(self._before, columns, Origins(rows=chosen), 0))
+        left = units_of(self._before, columns, chosen).columns
+        return self._transform.measure(left) if left else _NOTHING
 
     def _pickled(self, summary: object) -> bytes:
         try:
@@ -121,36 +122,10 @@ def fit_transform(
 
 def _all_summaries(task: MeasureTask) -> list[object]:
     """The summaries of all rows, in the order of the data."""
-    # Read in a process of Ray's. Ray Data would else run in this one, go on when the user wants an
-    # end, and take the process down where it meets a Ray that has been shut down.
-    collect = ray.remote(num_cpus=0, max_retries=0)(_collect)
-    pickled: list[bytes] = ray.get(collect.remote(task))
-    name = task.stream.transforms[task.number].use
-    return [_unpickled(summary, name) for summary in pickled]
-
-
-def _collect(task: MeasureTask) -> list[bytes]:
-    """The summaries of all rows, pickled, in the order of the data."""
-    reading, *_ = task.stream.stages
-    with stream_context([reading]):
-        numbers = number_windows(len(task.windows))
-        dataset = map_in_pool(numbers, MeasureStage, task, reading, batch_format="numpy")
-    blocks = cast(
-        "Iterable[pa.Table]", dataset.iter_batches(batch_size=None, batch_format="pyarrow")
-    )
     uses = [spec.use for spec in task.stream.transforms[: task.number + 1]]
-    found: list[int] = []
-    summaries: list[bytes] = []
-    for block in named_deaths(blocks, uses, through_coordinator=False):
-        found += block[_WINDOW].to_pylist()
-        for of_window in block[_SUMMARIES].to_pylist():
-            summaries += of_window
-    if found != list(range(len(task.windows))):
-        raise DataError(
-            f"transform {uses[-1]}: the pass over the training rows gave other windows than it was"
-            f" asked for: {len(found)} of {len(task.windows)}, or not in their order"
-        )
-    return summaries
+    reading, *_ = task.stream.stages
+    pickled = run_pass(MeasureStage, task, windows=len(task.windows), stage=reading, uses=uses)
+    return [_unpickled(summary, uses[-1]) for summary in pickled]
 
 
 def _unpickled(summary: bytes, name: str) -> object:

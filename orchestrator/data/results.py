@@ -14,12 +14,8 @@ def check_result(result: object, rows: int, name: str) -> Columns:
     Raises:
         DataError: it is no dictionary with one entry a row for each column.
     """
-    if not isinstance(result, dict) or not result:
-        raise DataError(
-            f"transform {name} returned {type(result).__name__}, wanted a dictionary of columns"
-        )
     columns: Columns = {}
-    for key, value in result.items():
+    for key, value in as_columns(result, name).items():
         try:
             column = np.asarray(value)
         except Exception as error:  # a tensor on a GPU, rows of unequal length, ...
@@ -32,8 +28,21 @@ def check_result(result: object, rows: int, name: str) -> Columns:
                 f"transform {name}: column {key!r} has {got} for {rows} rows of input;"
                 " a transform returns one entry a row, in the same order"
             )
-        columns[str(key)] = column
+        columns[key] = column
     return columns
+
+
+def as_columns(result: object, name: str) -> dict[str, object]:
+    """What a transform returned, as far as it has columns.
+
+    Raises:
+        DataError: it has none.
+    """
+    if not isinstance(result, dict) or not result:
+        raise DataError(
+            f"transform {name} returned {type(result).__name__}, wanted a dictionary of columns"
+        )
+    return {str(key): value for key, value in result.items()}
 
 
 def concatenate(pieces: Sequence[Columns], name: str) -> Columns:

@@ -49,12 +49,13 @@ class BoundTransform:
         state: FittedState | None = None,
     ) -> None:
         self.name = spec.use
+        self.kind = spec.kind
         self._root = root
         self._draws = f"{spec.use}#{repeat}" if repeat else spec.use
         self._seed = seed
         self._batch_rows = spec.batch_rows
         self._call, self._params = _bind(spec, root)
-        self._wants_rng = "rng" in inspect.signature(self._call).parameters
+        self.wants_rng = "rng" in inspect.signature(self._call).parameters
         self.fitted = _is_fitted(self._call, spec.use)
         self._loaded = not self.fitted
         if state is not None:
@@ -67,15 +68,39 @@ class BoundTransform:
             UserCodeError: it raised.
             DataError: it did not return one entry a row for each column.
         """
+        pieces = []
+        for part in self.cut(len(origins)):
+            given, taken = origins.take(part), {key: value[part] for key, value in columns.items()}
+            result = self.call(taken, given, epoch, part.start)
+            pieces.append(check_result(result, len(given), self.name))
+        return pieces[0] if len(pieces) == 1 else concatenate(pieces, self.name)
+
+    def cut(self, rows: int) -> list[slice]:
+        """The pieces in which so many rows are given to it; one of none, where there are none."""
+        size = self._batch_rows or max(1, rows)
+        return [slice(start, start + size) for start in range(0, max(1, rows), size)]
+
+    def call(self, columns: Columns, origins: Origins, epoch: int, start: int) -> object:
+        """What the user's code returns for a piece, which begins at `start` of all rows at hand.
+
+        Raises:
+            UserCodeError: it raised.
+        """
         if not self._loaded:
             raise DataError(f"transform {self.name} is a fitted one, but nothing has been fitted")
-        size = self._batch_rows or max(1, len(origins))
-        pieces = []
-        for start in range(0, max(1, len(origins)), size):
-            part = slice(start, start + size)
-            taken = {name: column[part] for name, column in columns.items()}
-            pieces.append(self._checked(taken, origins.take(part), epoch, start))
-        return pieces[0] if len(pieces) == 1 else concatenate(pieces, self.name)
+        params = dict(self._params)
+        if self.wants_rng:
+            params["rng"] = RowRandom(self._seed, epoch, origins.draw_keys(), transform=self._draws)
+        try:
+            return self._call(columns, **params)
+        except USER_ERRORS as error:  # the user's code may raise anything; it is passed on
+            raise UserCodeError(
+                f"transform {self.name}",
+                error,
+                root=self._root,
+                start=start,
+                stop=start + len(origins),
+            ) from error
 
     def measure(self, columns: Columns) -> object:
         """A fitted transform's summary of a piece of the rows.
@@ -104,22 +129,6 @@ class BoundTransform:
         except UserCodeError as failed:
             raise failed.told() from failed.error
         self._loaded = True
-
-    def _checked(self, columns: Columns, origins: Origins, epoch: int, start: int) -> Columns:
-        params = dict(self._params)
-        if self._wants_rng:
-            params["rng"] = RowRandom(self._seed, epoch, origins.draw_keys(), transform=self._draws)
-        try:
-            result = self._call(columns, **params)
-        except USER_ERRORS as error:  # the user's code may raise anything; it is passed on
-            raise UserCodeError(
-                f"transform {self.name}",
-                error,
-                root=self._root,
-                start=start,
-                stop=start + len(origins),
-            ) from error
-        return check_result(result, len(origins), self.name)
 
     def _use(self, method: str, given: object, *, rows: int = 0) -> object:
         """What one of a fitted transform's own methods returns."""

@@ -13,6 +13,7 @@ from orchestrator.spec.transform import TransformSpec
 DATA_PART = "data"
 CODE_SUFFIX = ", code"
 _ARGUMENTS_SUFFIX = ", arguments"
+_KIND_SUFFIX = ", kind"
 
 _SHOWN = 40
 
@@ -39,7 +40,7 @@ def order_fingerprint(
     """
     shuffle = spec.dataset.shuffle.type
     window = stream.geometry.window_steps * stream.geometry.batch
-    whole = window >= stream.index.rows
+    whole = window >= stream.geometry.rows
     parts = {
         DATA_PART: stream.index.digest(spec.runtime.working_dir),
         "seed": str(spec.seed),
@@ -49,6 +50,9 @@ def order_fingerprint(
     }
     for name, transform in counted_transforms(spec):
         parts[f"{name}{_ARGUMENTS_SUFFIX}"] = json.dumps(transform.with_, sort_keys=True)
+        if transform.changes_rows:
+            length = f" to {transform.length}" if transform.length else ""
+            parts[f"{name}{_KIND_SUFFIX}"] = f"{transform.kind}{length}"
         parts[f"{name}{CODE_SUFFIX}"] = transform_hashes[transform.use]
     return Fingerprint(parts=parts)
 
@@ -70,6 +74,7 @@ def differences(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str
         if was is None or now is None:
             # Of a transform both parts are, and it is named once.
             whole = name.removesuffix(CODE_SUFFIX).removesuffix(_ARGUMENTS_SUFFIX)
+            whole = whole.removesuffix(_KIND_SUFFIX)
             lines[whole] = f"{whole} is {'new' if was is None else 'gone'}"
         elif name == DATA_PART or name.endswith(CODE_SUFFIX):
             lines[name] = f"{name} changed"

@@ -1,18 +1,21 @@
 """The job plan: what will happen, computed from the spec, the indexes and the cluster."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import PlanError
+from orchestrator.plan.counting import Counting, counting_problems, empty_problem, plan_counting
 from orchestrator.plan.fingerprint import Fingerprint, order_fingerprint
 from orchestrator.plan.fitted import PlannedFit, fitted_problems, plan_fits
 from orchestrator.plan.geometry import StreamGeometry
 from orchestrator.plan.index import DatasetIndex
+from orchestrator.plan.origins import Counts
 from orchestrator.plan.preflight import find_problems, find_warnings, refusal
 from orchestrator.plan.resources import ClusterCapacity, ResourcePlan, job_resources
 from orchestrator.plan.stream import StreamPlan, plan_streams
 from orchestrator.spec.job import JobSpec
+from orchestrator.spec.transform import Split
 from orchestrator.units import Interval
 
 
@@ -29,11 +32,38 @@ class JobPlan:
     validate_every: int
     resources: ResourcePlan
     fingerprint: Fingerprint
+    transform_hashes: Mapping[str, str]
     warnings: tuple[str, ...]
 
     @property
     def workers(self) -> int:
         return self.spec.scaling.workers
+
+    @property
+    def streams(self) -> tuple[StreamPlan, ...]:
+        """The stream of the training rows, and that of the validation rows where there is one."""
+        return (self.train,) if self.validation is None else (self.train, self.validation)
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether its steps are known; else they are a guess until the rows are counted."""
+        return all(stream.is_counted for stream in self.streams)
+
+    def counted(self, counts: Mapping[Split, Counts]) -> "JobPlan":
+        """The plan with what the rows of each split give, int32 [rows of its index].
+
+        Raises:
+            PlanError: it cannot be carried out, now that this is known.
+        """
+        return build_plan(
+            self.spec,
+            train=self.train.index,
+            validation=self.validation.index if self.validation else None,
+            transform_hashes=self.transform_hashes,
+            capacity=self.resources.capacity,
+            fitted={fit.use for fit in self.fitted},
+            counts=counts,
+        )
 
     def validation_due(self, step: int) -> bool:
         """Whether the rows set aside are scored after this step of the whole run."""
@@ -69,17 +99,24 @@ def build_plan(
     transform_hashes: Mapping[str, str],
     capacity: ClusterCapacity,
     fitted: Collection[str] = (),
+    counts: Mapping[Split, Counts] | None = None,
 ) -> JobPlan:
     """The plan of a job.
 
     Args:
         transform_hashes: the source fingerprint of each transform the spec refers to.
         fitted: those of the transforms whose class is a fitted one.
+        counts: how many units each row gives, where that has been counted.
 
     Raises:
         PlanError: what was asked for cannot be done, with every reason.
     """
-    streams = plan_streams(spec, train, validation, capacity)
+    indexes: dict[Split, DatasetIndex | None] = {"train": train, "validation": validation}
+    counting = {
+        split: _counting(spec, split, index, transform_hashes, counts or {})
+        for split, index in indexes.items()
+    }
+    streams = plan_streams(spec, train, validation, capacity, counting)
     geometry = streams["train"].geometry
     total = spec.training.steps or (spec.training.epochs or 0) * geometry.steps_per_epoch
     resources = job_resources(
@@ -92,6 +129,7 @@ def build_plan(
     problems = [
         *find_problems(spec, train_stream, kept, resources),
         *fitted_problems(spec, fitted),
+        *_counting_problems(spec, counting),
     ]
     if problems:
         raise refusal(problems, resources)
@@ -105,8 +143,31 @@ def build_plan(
         validate_every=_in_steps(spec.training.validate_every, geometry),
         resources=resources,
         fingerprint=order_fingerprint(spec, train_stream, transform_hashes),
+        transform_hashes=transform_hashes,
         warnings=tuple(find_warnings(spec, train_stream, kept, resources)),
     )
+
+
+def _counting(
+    spec: JobSpec,
+    split: Split,
+    index: DatasetIndex | None,
+    hashes: Mapping[str, str],
+    counts: Mapping[Split, Counts],
+) -> Counting | None:
+    if index is None:
+        return None
+    transforms = tuple(transform for transform in spec.transforms if split in transform.splits)
+    planned = plan_counting(transforms, index, hashes, spec.runtime.working_dir)
+    found = counts.get(split)
+    return planned if planned is None or found is None else planned.counted(found, index)
+
+
+def _counting_problems(spec: JobSpec, counting: Mapping[Split, Counting | None]) -> Iterator[str]:
+    for split, planned in counting.items():
+        if planned is not None:
+            yield from counting_problems(spec.transforms, split)
+            yield from empty_problem(split, planned)
 
 
 def _in_steps(interval: Interval, geometry: StreamGeometry) -> int:

@@ -148,11 +148,13 @@ class SampleOrder:
             at, place = end, place + 1
         return tuple(pieces)
 
+    def first_unit(self, piece: Piece) -> int:
+        """The number of a piece's first unit in the whole data set."""
+        return int(self._firsts[piece.fragment]) + piece.start
+
     def unit_numbers(self, pieces: Sequence[Piece]) -> Rows:
         """The units of the pieces, end to end, int64."""
-        spans = [
-            np.arange(piece.start, piece.stop) + self._firsts[piece.fragment] for piece in pieces
-        ]
+        spans = [self.first_unit(piece) + np.arange(piece.stop - piece.start) for piece in pieces]
         return np.concatenate([np.empty(0, dtype=np.int64), *spans])
 
     def row_numbers(self, window: Window) -> Rows:

@@ -1,10 +1,13 @@
 """The plans of streams: what is read, in which order, cut how, by which workers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from orchestrator.plan.counting import Counting
 from orchestrator.plan.geometry import StreamGeometry, cut_stream, default_lanes
 from orchestrator.plan.index import DatasetIndex
 from orchestrator.plan.order import SampleOrder
+from orchestrator.plan.origins import Rows
 from orchestrator.plan.resources import ClusterCapacity, auto_workers, job_resources
 from orchestrator.plan.stages import Stage, make_stages
 from orchestrator.spec.job import JobSpec
@@ -35,16 +38,35 @@ class StreamPlan:
     shuffle_fragments: bool
     shuffle_rows: bool
     epochs_differ: bool
+    counting: Counting | None = None
 
     def sample_order(self) -> SampleOrder:
         """The order of the rows, as arithmetic."""
         return SampleOrder(
-            self.index.fragment_rows,
+            self.fragment_units,
             window_rows=self.geometry.window_steps * self.geometry.batch,
             seed=self.seed,
             shuffle_fragments=self.shuffle_fragments,
             shuffle_rows=self.shuffle_rows,
+            row_units=self.counting.length if self.counting else 1,
         )
+
+    @property
+    def fragment_units(self) -> Rows:
+        """What the order counts by: rows, or what the transforms make of them."""
+        if self.counting is None:
+            return self.index.fragment_rows
+        return self.counting.fragment_units(self.index)
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether it is known how many samples there are."""
+        return self.counting is None or self.counting.units is not None
+
+    @property
+    def bytes_per_row(self) -> float:
+        """Source bytes of a sample, on average."""
+        return self.index.bytes / max(1, self.geometry.rows)
 
     @property
     def transforms(self) -> tuple[TransformSpec, ...]:
@@ -55,13 +77,13 @@ class StreamPlan:
     def window_bytes(self) -> int:
         """Bytes of the source columns in one window, which one task reads."""
         steps, batch = self.geometry.window_steps, self.geometry.batch
-        return int(self.index.bytes_per_row * min(steps * batch, self.index.rows))
+        return int(self.bytes_per_row * min(steps * batch, self.geometry.rows))
 
     @property
     def superblock_bytes(self) -> int:
         """Bytes of the source columns in one superblock, as they are before any transform."""
         steps, batch = self.geometry.superblock_steps, self.geometry.batch
-        return int(self.index.bytes_per_row * min(steps * batch, self.index.rows))
+        return int(self.bytes_per_row * min(steps * batch, self.geometry.rows))
 
 
 def plan_streams(
@@ -69,6 +91,7 @@ def plan_streams(
     train: DatasetIndex,
     validation: DatasetIndex | None,
     capacity: ClusterCapacity,
+    counting: Mapping[Split, Counting | None],
 ) -> dict[Split, StreamPlan]:
     """The stream of the training rows, and that of the validation rows where there are any."""
     scaling = spec.scaling
@@ -86,7 +109,10 @@ def plan_streams(
     streams["train"] = StreamPlan(
         split="train",
         index=train,
-        geometry=_geometry(spec, train, shuffle.rows if shuffle.type == "window" else None),
+        geometry=_geometry(
+            spec, train, counting["train"], shuffle.rows if shuffle.type == "window" else None
+        ),
+        counting=counting["train"],
         stages=make_stages(
             spec.transforms,
             split="train",
@@ -102,7 +128,8 @@ def plan_streams(
         streams["validation"] = StreamPlan(
             split="validation",
             index=validation,
-            geometry=_geometry(spec, validation, None),
+            geometry=_geometry(spec, validation, counting["validation"], None),
+            counting=counting["validation"],
             stages=kept,
             seed=spec.seed,
             shuffle_fragments=False,
@@ -112,20 +139,26 @@ def plan_streams(
     return streams
 
 
-def _geometry(spec: JobSpec, index: DatasetIndex, window: int | str | None) -> StreamGeometry:
+def _geometry(
+    spec: JobSpec, index: DatasetIndex, counting: Counting | None, window: int | str | None
+) -> StreamGeometry:
     """The cuts of a stream; `window` None is for one whose rows are not permuted in windows."""
+    total = index.rows
+    if counting is not None:
+        # Of a stream that nothing is left of there is a plan too, to say so with.
+        total = max(1, -(-int(counting.fragment_units(index).sum()) // counting.length))
     batch = spec.training.global_batch_size
     lanes = default_lanes(batch) if spec.scaling.lanes == "auto" else spec.scaling.lanes
-    row_bytes = max(1.0, index.bytes_per_row)
+    row_bytes = max(1.0, index.bytes / max(1, total))
     if window == "all":
-        rows = index.rows
+        rows = total
     elif isinstance(window, int):
         rows = window
     else:
         rows = max(batch, min(MOST_WINDOW_ROWS, int(WINDOW_BYTES / row_bytes)))
     fixed = spec.scaling.superblock_steps
     return cut_stream(
-        rows=index.rows,
+        rows=total,
         batch=batch,
         lanes=lanes,
         window_rows=rows,

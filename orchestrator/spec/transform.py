@@ -1,13 +1,22 @@
 """What happens to each batch of rows before training."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from orchestrator.spec.base import Arguments, Count, NonNegative, Positive, SpecModel, WorkerRange
+from orchestrator.spec.base import (
+    Arguments,
+    Count,
+    NonNegative,
+    Positive,
+    SpecModel,
+    WorkerRange,
+    problem,
+)
 from orchestrator.symbols import Reference
 
 Split = Literal["train", "validation"]
+Kind = Literal["map", "filter", "flat_map", "pack"]
 
 
 class TransformSpec(SpecModel):
@@ -15,6 +24,16 @@ class TransformSpec(SpecModel):
 
     use: Reference = Field(
         description="Function, or class made once per worker, that maps a batch to a batch."
+    )
+    kind: Kind = Field(
+        default="map",
+        description="What becomes of a row: map gives one for one; filter keeps those for which "
+        "it returns true; flat_map makes any number of samples of it; pack takes the tokens that "
+        "it gives and packs those of all rows into samples of one length. All but map are "
+        "counted in a pass over the rows before training.",
+    )
+    length: Count | None = Field(
+        default=None, description="Tokens of a sample, for kind pack, which needs it."
     )
     with_: Arguments = Field(
         default_factory=dict,
@@ -50,6 +69,23 @@ class TransformSpec(SpecModel):
         if len(set(splits)) < len(splits):
             raise ValueError("wanted each split once")
         return splits
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> Self:
+        if self.kind == "pack" and self.length is None:
+            raise problem("kind pack needs length, the tokens of a sample")
+        if self.kind != "pack" and self.length is not None:
+            raise problem(f"is for kind pack, but kind is {self.kind}", at="length")
+        if self.kind != "map" and self.has_own_pool:
+            raise problem(
+                f"kind {self.kind} is done by the reading pool: wanted no workers of its own"
+            )
+        return self
+
+    @property
+    def changes_rows(self) -> bool:
+        """Whether it may give another number of samples than it gets."""
+        return self.kind != "map"
 
     @property
     def has_own_pool(self) -> bool:

@@ -57,7 +57,7 @@ def measured(measure: MeasureStage, number: int) -> list[dict[str, np.ndarray]]:
     (block,) = measure({"id": np.array([number])})
     assert isinstance(block, pa.Table)
     assert block["window"].to_pylist() == [number]
-    return [cloudpickle.loads(summary) for summary in block["summaries"][0].as_py()]
+    return [cloudpickle.loads(summary) for summary in block["found"][0].as_py()]
 
 
 def test_pieces_are_measured_in_the_order_of_the_files(folder: Path) -> None:
