@@ -22,6 +22,11 @@ class Chunk:
     sha256: str
     bytes: int
 
+    @property
+    def shown(self) -> str:
+        """Its path in the run's directory."""
+        return _shown(self.path.name)
+
     def records(self) -> Records:
         """All of its records.
 
