@@ -50,13 +50,6 @@ class Audit:
     epochs: tuple[EpochAccount, ...]
     problems: tuple[Problem, ...]
 
-    @property
-    def samples(self) -> int:
-        """Samples trained in the steps that count."""
-        epochs, rest = divmod(self.chain.steps, self.run.steps_per_epoch)
-        rows = self.run.order.rows
-        return epochs * rows + min(rows, rest * self.run.description.batch)
-
 
 def audit_run(run_dir: Path) -> Audit:
     """Holds the ledger of a run against its order.

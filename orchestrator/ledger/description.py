@@ -89,6 +89,11 @@ class RunOrder:
     def steps_per_epoch(self) -> int:
         return -(-self.order.rows // self.description.batch)
 
+    @property
+    def has_parts(self) -> bool:
+        """Whether a row may be made into several samples."""
+        return self.accounts is not None and self.accounts.parts
+
     def steps_of(self, epoch: int) -> range:
         """The steps of an epoch, counted from 0 through the run."""
         return range(epoch * self.steps_per_epoch, (epoch + 1) * self.steps_per_epoch)

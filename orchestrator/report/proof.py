@@ -7,6 +7,7 @@ from itertools import groupby
 from pydantic import JsonValue
 
 from orchestrator.ledger.audit import Audit, EpochAccount
+from orchestrator.ledger.chain import Chain
 from orchestrator.ledger.description import RunOrder
 from orchestrator.ledger.problem import Problem
 from orchestrator.units import format_bytes, format_count
@@ -40,7 +41,7 @@ def proof_json(audit: Audit, name: str) -> dict[str, JsonValue]:
         "exact": not audit.problems,
         "steps": audit.chain.steps,
         "total_steps": audit.run.description.total_steps,
-        "samples": audit.samples,
+        "samples": samples_of(audit.run, audit.chain),
         "workers": list(_workers(audit)),
         "attempts": len(audit.attempts),
         "restarts": max(0, len(audit.attempts) - 1),
@@ -64,7 +65,7 @@ def _verdict(audit: Audit) -> str:
 def _topics(audit: Audit) -> Iterator[tuple[str, str]]:
     description, chain = audit.run.description, audit.chain
     rows, files = description.index.rows, len(description.files)
-    yield "rows", f"{format_count(rows)} in {_counted(files, 'file')}"
+    yield "rows", f"{format_count(rows)} in {counted(files, 'file')}"
     done, total = chain.steps, description.total_steps
     yield "steps", f"{format_count(done)} of {format_count(total)} proven"
     if audit.attempts:
@@ -72,18 +73,18 @@ def _topics(audit: Audit) -> Iterator[tuple[str, str]]:
         yield (
             "attempts",
             f"{len(audit.attempts)}, of which {len(line)} gave steps that count;"
-            f" {_counted(len(audit.attempts) - 1, 'restart')}",
+            f" {counted(len(audit.attempts) - 1, 'restart')}",
         )
     if chain.effective:
         yield "workers", ", then ".join(map(str, _workers(audit)))
         size = sum(chunk.bytes for chunk in chain.effective)
         yield (
             "ledger",
-            f"{_counted(len(chain.effective), 'chunk')} verified, {format_bytes(size)}"
-            f" ({size / max(1, audit.samples):.2g} bytes a row trained)",
+            f"{counted(len(chain.effective), 'chunk')} verified, {format_bytes(size)}"
+            f" ({size / max(1, samples_of(audit.run, audit.chain)):.2g} bytes a row trained)",
         )
     if chain.others:
-        yield "beside", f"{_counted(len(chain.others), 'chunk')} of steps that were done again"
+        yield "beside", f"{counted(len(chain.others), 'chunk')} of steps that were done again"
     for name in chain.damaged:
         yield "damaged", f"the checkpoint {name} does not verify, and does not count"
 
@@ -131,7 +132,7 @@ def _problems(run: RunOrder, problems: Sequence[Problem]) -> Iterator[str]:
         if (more := len(problem.rows) - _MOST_ROWS) > 0:
             yield f"  and {format_count(more)} more"
     if (more := len(problems) - _MOST_PROBLEMS) > 0:
-        yield f"and {_counted(more, 'problem')} more"
+        yield f"and {counted(more, 'problem')} more"
 
 
 def _problem_json(problem: Problem, run: RunOrder) -> dict[str, JsonValue]:
@@ -146,5 +147,12 @@ def _problem_json(problem: Problem, run: RunOrder) -> dict[str, JsonValue]:
     }
 
 
-def _counted(count: int, noun: str) -> str:
+def samples_of(run: RunOrder, chain: Chain) -> int:
+    """Samples trained in the steps that count."""
+    epochs, rest = divmod(chain.steps, run.steps_per_epoch)
+    return epochs * run.order.rows + min(run.order.rows, rest * run.description.batch)
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things in words."""
     return f"{format_count(count)} {noun}" + "s" * (count != 1)
