@@ -124,6 +124,7 @@ class FakeRun:
             AttemptLog(self.folder / "attempts"),
         )
         found = [info for info in store.committed() if start in (None, info.manifest.step)]
+        assert found or start in (None, 0), f"no checkpoint of step {start}"
         begun = found[0] if found and start != 0 else None
         for newer in store.committed():
             # As a driver does with damaged ones: what is newer does not count any more.
