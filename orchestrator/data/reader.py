@@ -13,10 +13,9 @@ from orchestrator.data.blame import RowsAtHand, with_blame
 from orchestrator.data.blocks import Share, make_block, open_block
 from orchestrator.data.codec import Columns
 from orchestrator.data.fitted import FittedState
-from orchestrator.data.parquet_read import read_pieces
 from orchestrator.data.transforms import BoundTransform, apply_all, bind_transforms
+from orchestrator.data.window_reader import window_reader
 from orchestrator.plan.geometry import Superblock
-from orchestrator.plan.order import Window
 from orchestrator.plan.origins import Origins
 from orchestrator.plan.stream import StreamPlan
 
@@ -40,7 +39,9 @@ class StageTask:
         """The stage's transforms, ready to be called."""
         *earlier, stage = self.stream.stages[: self.position + 1]
         first = sum(len(before.transforms) for before in earlier)
-        numbers = range(first, first + len(stage.transforms))
+        # Those that change the number of rows have been applied while reading.
+        done = self.stream.counting.transforms if self.stream.counting else 0
+        numbers = range(max(first, done), first + len(stage.transforms))
         return bind_transforms(self.stream, numbers, root=self.root, fitted=self.fitted)
 
     def apply(
@@ -78,6 +79,7 @@ class ReadStage:
         self._task = task
         self._transforms = task.bind()
         self._order = task.stream.sample_order()
+        self._reader = window_reader(task.stream, root=task.root, fitted=task.fitted)
         self._first_window = task.stream.geometry.window_of(task.superblocks.start)
 
     def __call__(self, batch: dict[str, NDArray[np.int64]]) -> Iterator[pa.Table]:
@@ -90,23 +92,17 @@ class ReadStage:
         names = geometry.superblocks_of_window(number)
         epoch = task.epoch_of(names.start)
         window = self._order.window(epoch, number % geometry.windows_per_epoch)
-        source, origins, arranged = self._read(window)
+        read = self._reader.read(window)
         for name in names:
             if name not in task.superblocks:
                 continue
             superblock = geometry.superblock(name)
             places, cuts = _by_rank(task, superblock, window.start)
-            picked = arranged[places]
-            found = origins.take(picked)
-            columns = task.apply(self._transforms, partial(_pick, source, picked), found, epoch)
+            picked = read.arranged[places]
+            found = read.origins.take(picked)
+            take = partial(_pick, read.columns, picked)
+            columns = task.apply(self._transforms, take, found, epoch)
             yield from _blocks(superblock, columns, found, cuts)
-
-    def _read(self, window: Window) -> tuple[Columns, Origins, NDArray[np.int64]]:
-        """Samples as the pieces of a window give them, and which of them is its i-th."""
-        source = read_pieces(self._task.stream.index, window.pieces)
-        rows = self._order.unit_numbers(window.pieces)
-        arranged = window.arrange([segment.units for segment in window.segments])
-        return source, Origins(rows=rows), arranged
 
 
 class MapStage:

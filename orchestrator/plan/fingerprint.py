@@ -11,6 +11,7 @@ from orchestrator.spec.job import JobSpec
 from orchestrator.spec.transform import TransformSpec
 
 DATA_PART = "data"
+COUNTS_PART = "what the rows give"
 CODE_SUFFIX = ", code"
 _ARGUMENTS_SUFFIX = ", arguments"
 _KIND_SUFFIX = ", kind"
@@ -54,6 +55,9 @@ def order_fingerprint(
             length = f" to {transform.length}" if transform.length else ""
             parts[f"{name}{_KIND_SUFFIX}"] = f"{transform.kind}{length}"
         parts[f"{name}{CODE_SUFFIX}"] = transform_hashes[transform.use]
+    counting = stream.counting
+    if counting is not None and counting.digests is not None:
+        parts[COUNTS_PART] = hashlib.sha256(counting.digests.tobytes()).hexdigest()
     return Fingerprint(parts=parts)
 
 
@@ -76,7 +80,7 @@ def differences(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str
             whole = name.removesuffix(CODE_SUFFIX).removesuffix(_ARGUMENTS_SUFFIX)
             whole = whole.removesuffix(_KIND_SUFFIX)
             lines[whole] = f"{whole} is {'new' if was is None else 'gone'}"
-        elif name == DATA_PART or name.endswith(CODE_SUFFIX):
+        elif name in (DATA_PART, COUNTS_PART) or name.endswith(CODE_SUFFIX):
             lines[name] = f"{name} changed"
         else:
             lines[name] = "{} was {}, is now {}".format(name, *_apart(was, now))

@@ -44,6 +44,7 @@ def render_json(plan: JobPlan) -> dict[str, JsonValue]:
         "splits": {stream.split: _split_json(stream) for stream in splits},
         "steps_per_epoch": geometry.steps_per_epoch,
         "total_steps": plan.total_steps,
+        "counted": plan.is_counted,
         "global_batch_size": geometry.batch,
         "workers": plan.workers,
         "lanes": geometry.lanes,
@@ -87,6 +88,8 @@ def _topics(plan: JobPlan) -> Iterator[tuple[str, str]]:
     )
     last = geometry.step_rows(geometry.steps_per_epoch - 1)
     short = f"; the last one of an epoch has {last}" if last < geometry.batch else ""
+    if (guess := _guess(plan)) is not None:
+        yield "counting", guess
     yield "global batch", f"{format_count(geometry.batch)} rows{short}"
     yield "order", _order(plan)
     few, many = _lanes_per_worker(plan)
@@ -114,6 +117,21 @@ def _topics(plan: JobPlan) -> Iterator[tuple[str, str]]:
         yield "validations", f"{every} and at the end, {format_count(count)} in all"
     yield "run directory", str(plan.run_dir)
     yield "fingerprint", f"{plan.fingerprint.digest[:16]} of the order"
+
+
+def _guess(plan: JobPlan) -> str | None:
+    """What is done about transforms that change the number of rows; None where there are none."""
+    counted = [stream for stream in plan.streams if stream.counting is not None]
+    if not counted:
+        return None
+    uses = {
+        f"{spec.use} ({spec.kind})"
+        for stream in counted
+        for spec in stream.transforms
+        if spec.changes_rows
+    }
+    text = f"{', '.join(sorted(uses))}: what each row gives is counted in one pass before training"
+    return text if plan.is_counted else f"{text}; until then all numbers of steps are a guess"
 
 
 def _fitted(plan: JobPlan) -> Iterator[str]:
@@ -175,6 +193,7 @@ def _split_json(stream: StreamPlan) -> dict[str, JsonValue]:
     index = stream.index
     return {
         "rows": index.rows,
+        "samples": stream.geometry.rows,
         "fragments": len(index.fragments),
         "files": index.files,
         "bytes": index.bytes,
