@@ -121,16 +121,11 @@ def _topics(plan: JobPlan) -> Iterator[tuple[str, str]]:
 
 def _guess(plan: JobPlan) -> str | None:
     """What is done about transforms that change the number of rows; None where there are none."""
-    counted = [stream for stream in plan.streams if stream.counting is not None]
-    if not counted:
+    if all(stream.counting is None for stream in plan.streams):
         return None
-    uses = {
-        f"{spec.use} ({spec.kind})"
-        for stream in counted
-        for spec in stream.transforms
-        if spec.changes_rows
-    }
-    text = f"{', '.join(sorted(uses))}: what each row gives is counted in one pass before training"
+    changing = [spec for spec in plan.spec.transforms if spec.changes_rows]
+    uses = [f"{spec.use} ({spec.kind})" for spec in changing]
+    text = f"{', '.join(uses)}: what each row gives is counted in one pass before training"
     return text if plan.is_counted else f"{text}; until then all numbers of steps are a guess"
 
 

@@ -69,11 +69,29 @@ def _resolve(spec: JobSpec, root: Path) -> set[str]:
     for position, transform in enumerate(spec.transforms):
         with _named(f"transforms.{position}"):
             bound = BoundTransform(transform, root=root, seed=spec.seed)
+            if bound.wants_rng:
+                _check_draw(spec, position)
         if bound.fitted:
             fitted.add(bound.name)
     with _named("training.task" if spec.training.loop is None else "training.loop"):
         load_training(spec.training, root)
     return fitted
+
+
+def _check_draw(spec: JobSpec, position: int) -> None:
+    """Refuses random numbers in what decides how many samples a row gives.
+
+    That is counted once, for all epochs, and each epoch draws others.
+    """
+    transform = spec.transforms[position]
+    for later in spec.transforms[position:]:
+        if later.changes_rows and set(later.splits) & set(transform.splits):
+            what = "changes" if later is transform else f"comes before {later.use}, which changes"
+            raise SpecError(
+                f"{transform.use} draws random numbers, but {what} the number of rows"
+                f" ({later.kind}): that is counted once, for all epochs",
+                hint="draw in a transform after it",
+            )
 
 
 @contextmanager
