@@ -73,6 +73,7 @@ def test_the_json_says_the_same_in_plain_numbers() -> None:
     made = json.loads(json.dumps(render_json(plan)))
     assert made["splits"]["train"] == {
         "rows": 40_000,
+        "samples": 40_000,
         "fragments": 40,
         "files": 40,
         "bytes": 40_960_000,
@@ -88,6 +89,7 @@ def test_the_json_says_the_same_in_plain_numbers() -> None:
         "run_dir": "/data/runs/job",
         "steps_per_epoch": 157,
         "total_steps": 471,
+        "counted": True,
         "global_batch_size": 256,
         "workers": 3,
         "lanes": 32,
