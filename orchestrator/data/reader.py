@@ -105,8 +105,9 @@ class ReadStage:
         """Samples as the pieces of a window give them, and which of them is its i-th."""
         source = read_pieces(self._task.stream.index, window.pieces)
         rows = self._order.unit_numbers(window.pieces)
-        arranged = window.arrange([segment.units for segment in window.segments])
-        return source, Origins(rows=rows), arranged
+        counts = [segment.units for segment in window.segments]
+        arranged = window.arrange(counts)
+        return source, Origins(rows=rows, passes=self._order.passes(window, counts)), arranged
 
 
 class MapStage:

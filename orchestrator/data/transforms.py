@@ -108,6 +108,7 @@ class BoundTransform:
     def _checked(self, columns: Columns, origins: Origins, epoch: int, start: int) -> Columns:
         params = dict(self._params)
         if self._wants_rng:
+            epoch = origins.draw_epoch(epoch)
             params["rng"] = RowRandom(self._seed, epoch, origins.draw_keys(), transform=self._draws)
         try:
             result = self._call(columns, **params)

@@ -1,11 +1,14 @@
 """The plans of streams: what is read, in which order, cut how, by which workers."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from orchestrator.plan.geometry import StreamGeometry, cut_stream, default_lanes
 from orchestrator.plan.index import DatasetIndex
+from orchestrator.plan.mixture import MixedOrder, Order
 from orchestrator.plan.order import SampleOrder
 from orchestrator.plan.resources import ClusterCapacity, auto_workers, job_resources
+from orchestrator.plan.sources import Mixture, find_mixture, mixed_bytes_per_row
 from orchestrator.plan.stages import Stage, make_stages
 from orchestrator.spec.job import JobSpec
 from orchestrator.spec.transform import Split, TransformSpec
@@ -25,6 +28,7 @@ class StreamPlan:
     """Everything a worker has to know about a stream except where it starts and ends.
 
     `epochs_differ` is true for training; every pass over the validation rows is the same.
+    `mixture` tells apart the sources where there are several.
     """
 
     split: Split
@@ -35,10 +39,12 @@ class StreamPlan:
     shuffle_fragments: bool
     shuffle_rows: bool
     epochs_differ: bool
+    mixture: Mixture | None = None
 
-    def sample_order(self) -> SampleOrder:
+    def sample_order(self) -> Order:
         """The order of the rows, as arithmetic."""
-        return SampleOrder(
+        kind = SampleOrder if self.mixture is None else partial(MixedOrder, mixture=self.mixture)
+        return kind(
             self.index.fragment_rows,
             window_rows=self.geometry.window_steps * self.geometry.batch,
             seed=self.seed,
@@ -55,13 +61,17 @@ class StreamPlan:
     def window_bytes(self) -> int:
         """Bytes of the source columns in one window, which one task reads."""
         steps, batch = self.geometry.window_steps, self.geometry.batch
-        return int(self.index.bytes_per_row * min(steps * batch, self.index.rows))
+        return int(self._row_bytes * min(steps * batch, self.index.rows))
 
     @property
     def superblock_bytes(self) -> int:
         """Bytes of the source columns in one superblock, as they are before any transform."""
         steps, batch = self.geometry.superblock_steps, self.geometry.batch
-        return int(self.index.bytes_per_row * min(steps * batch, self.index.rows))
+        return int(self._row_bytes * min(steps * batch, self.index.rows))
+
+    @property
+    def _row_bytes(self) -> float:
+        return mixed_bytes_per_row(self.index, self.mixture)
 
 
 def plan_streams(
@@ -82,11 +92,13 @@ def plan_streams(
         pools=[stage for stage in pools if not stage.workers[1]],
     )
     shuffle = spec.dataset.shuffle
+    window = shuffle.rows if shuffle.type == "window" else None
+    mixture = find_mixture(spec.dataset.train, train)
     streams: dict[Split, StreamPlan] = {}
     streams["train"] = StreamPlan(
         split="train",
         index=train,
-        geometry=_geometry(spec, train, shuffle.rows if shuffle.type == "window" else None),
+        geometry=_geometry(spec, train, window, mixed_bytes_per_row(train, mixture)),
         stages=make_stages(
             spec.transforms,
             split="train",
@@ -97,12 +109,13 @@ def plan_streams(
         shuffle_fragments=shuffle.type != "none",
         shuffle_rows=shuffle.type == "window",
         epochs_differ=True,
+        mixture=mixture,
     )
     if validation is not None:
         streams["validation"] = StreamPlan(
             split="validation",
             index=validation,
-            geometry=_geometry(spec, validation, None),
+            geometry=_geometry(spec, validation, None, validation.bytes_per_row),
             stages=kept,
             seed=spec.seed,
             shuffle_fragments=False,
@@ -112,11 +125,13 @@ def plan_streams(
     return streams
 
 
-def _geometry(spec: JobSpec, index: DatasetIndex, window: int | str | None) -> StreamGeometry:
+def _geometry(
+    spec: JobSpec, index: DatasetIndex, window: int | str | None, row_bytes: float
+) -> StreamGeometry:
     """The cuts of a stream; `window` None is for one whose rows are not permuted in windows."""
     batch = spec.training.global_batch_size
     lanes = default_lanes(batch) if spec.scaling.lanes == "auto" else spec.scaling.lanes
-    row_bytes = max(1.0, index.bytes_per_row)
+    row_bytes = max(1.0, row_bytes)
     if window == "all":
         rows = index.rows
     elif isinstance(window, int):
