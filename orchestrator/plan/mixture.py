@@ -131,7 +131,7 @@ class MixedOrder:
         return np.concatenate(parts)
 
     def passes(self, window: Window, counts: Sequence[int]) -> Counts | None:
-        """Which pass over its source each of a window's samples belongs to, as the pieces give them.
+        """Which pass over its source each of a window's samples belongs to, as its pieces are.
 
         Args:
             counts: how many samples each segment gives.

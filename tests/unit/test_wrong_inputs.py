@@ -120,7 +120,11 @@ SPEC = [
         says="lanes (5) must divide training.global_batch_size (32); 4 and 8 do",
     ),
     wrong("scaling.lanes=9007199254740991", verb="validate", says="(32); 32 does"),
-    wrong("dataset.train.type=csv", verb="validate", says='got "csv", wanted "parquet"'),
+    wrong(
+        "dataset.train.type=csv",
+        verb="validate",
+        says='dataset.train: got the type "csv", wanted mixture or parquet',
+    ),
     wrong("dataset.train.paths=[]", verb="validate", says="got [], wanted at least one item"),
 ]
 USER_CODE = [
