@@ -105,7 +105,7 @@ def build_plan(
         validate_every=_in_steps(spec.training.validate_every, geometry),
         resources=resources,
         fingerprint=order_fingerprint(spec, train_stream, transform_hashes),
-        warnings=tuple(find_warnings(spec, train_stream, kept, resources)),
+        warnings=tuple(find_warnings(spec, train_stream, kept, resources, total)),
     )
 
 

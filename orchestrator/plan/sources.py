@@ -35,6 +35,11 @@ class Mixture:
     def names(self) -> tuple[str, ...]:
         return tuple(source.name for source in self.sources)
 
+    def told(self, phase: Phase) -> str:
+        """The shares of a phase in words, to more digits than make a difference."""
+        parts = zip(self.names, phase.shares, strict=True)
+        return ", ".join(f"{name} {share:.10g}" for name, share in parts)
+
 
 def find_mixture(train: TrainSpec, index: DatasetIndex) -> Mixture | None:
     """What the spec mixes, with the places of its sources in the index; None for one source."""

@@ -1,6 +1,7 @@
 """The order of a mixture: whose turn it is, which row comes, and how often each source came."""
 
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -13,13 +14,14 @@ from orchestrator.plan.mixture import MixedOrder
 from orchestrator.plan.pattern import SLOTS, Weights, share_out
 from tests.support.mixtures import KINDS, make_mixed_order, weights_by_phase
 
+one_unit = st.just(1)
 kinds = st.sampled_from(sorted(KINDS))
 fragments = st.lists(st.integers(0, 9), min_size=1, max_size=4).filter(any)
 
 
 @st.composite
 def mixed_orders(
-    draw: st.DrawFn, row_units: st.SearchStrategy[int] = st.just(1)
+    draw: st.DrawFn, row_units: st.SearchStrategy[int] = one_unit
 ) -> tuple[MixedOrder, list[list[int]]]:
     sources = draw(st.lists(fragments, min_size=1, max_size=4))
     order = make_mixed_order(
@@ -176,7 +178,7 @@ def test_without_a_shuffle_of_rows_each_source_keeps_its_own_order(kind: str) ->
         mine = rows[owners[rows] == number]
         for start in range(0, len(mine) - sum(sizes) + 1, sum(sizes)):
             one_pass = mine[start : start + sum(sizes)].tolist()
-            breaks = sum(b != a + 1 for a, b in zip(one_pass, one_pass[1:], strict=False))
+            breaks = sum(b != a + 1 for a, b in pairwise(one_pass))
             assert breaks == 0 if kind == "none" else breaks <= len(sizes) - 1
 
 
