@@ -1,7 +1,7 @@
 """Windows read: the samples of their pieces, and which of them stands where."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -66,10 +66,12 @@ class _RowReader:
         self._order = stream.sample_order()
 
     def read(self, window: Window) -> WindowRows:
+        counts = [segment.units for segment in window.segments]
+        rows = self._order.unit_numbers(window.pieces)
         return WindowRows(
             columns=read_pieces(self._index, window.pieces),
-            origins=Origins(rows=self._order.unit_numbers(window.pieces)),
-            arranged=window.arrange([segment.units for segment in window.segments]),
+            origins=Origins(rows=rows, passes=self._order.passes(window, counts)),
+            arranged=window.arrange(counts),
         )
 
 
@@ -79,6 +81,7 @@ class _PartReader:
     def __init__(self, stream: StreamPlan, counting: Counting, units: FragmentUnits) -> None:
         self._counting = counting
         self._units = units
+        self._order = stream.sample_order()
         rows = stream.index.fragment_rows
         self._firsts = np.cumsum(rows) - rows
 
@@ -92,10 +95,12 @@ class _PartReader:
             of_piece = accounts.of_units(np.arange(piece.start, piece.stop))
             first = int(self._firsts[piece.fragment])
             origins.append(Origins(rows=of_piece.rows + first, parts=of_piece.parts))
+        counts = [segment.units for segment in window.segments]
+        passes = self._order.passes(window, counts)
         return WindowRows(
             columns=concatenate(found, "that changes the number of rows"),
-            origins=join_origins(origins),
-            arranged=window.arrange([segment.units for segment in window.segments]),
+            origins=replace(join_origins(origins), passes=passes),
+            arranged=window.arrange(counts),
         )
 
 
@@ -105,12 +110,15 @@ class _PackedReader:
     def __init__(self, stream: StreamPlan, counting: Counting, units: FragmentUnits) -> None:
         self._length = counting.length
         self._units = units
+        self._order = stream.sample_order()
         rows = stream.index.fragment_rows
         self._firsts = np.cumsum(rows) - rows
 
     def read(self, window: Window) -> WindowRows:
         made = [self._segment(segment) for segment in window.segments]
-        origins = join_origins([origins for _, origins in made])
+        parts = [origins for _, origins in made]
+        passes = self._order.passes(window, [len(part) for part in parts])
+        origins = replace(join_origins(parts), passes=passes)
         places = window.places
         return WindowRows(
             columns=concatenate([columns for columns, _ in made], "that packs"),

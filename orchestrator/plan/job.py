@@ -144,7 +144,7 @@ def build_plan(
         resources=resources,
         fingerprint=order_fingerprint(spec, train_stream, transform_hashes),
         transform_hashes=transform_hashes,
-        warnings=tuple(find_warnings(spec, train_stream, kept, resources)),
+        warnings=tuple(find_warnings(spec, train_stream, kept, resources, total)),
     )
 
 

@@ -59,6 +59,13 @@ class Origins:
             return np.array(starts, dtype=np.int64)
         return np.zeros(len(self), dtype=np.int64)
 
+    def draw_epoch(self, epoch: int) -> int:
+        """The epoch that their random numbers are those of.
+
+        Where sources are mixed it says nothing of how often a row was seen; their passes do.
+        """
+        return epoch if self.passes is None else 0
+
     def evidence(self) -> bytes:
         """The bytes that a digest of these samples, one after another, is made of."""
         pieces = [np.ascontiguousarray(self.rows, dtype="<i8").tobytes()]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pydantic import JsonValue
 
 from orchestrator.plan.job import JobPlan
+from orchestrator.plan.mixture_report import mixture_json, mixture_text
 from orchestrator.plan.resources import Need
 from orchestrator.plan.stream import PREFETCHED_BLOCKS, StreamPlan
 from orchestrator.units import Interval, format_bytes, format_count
@@ -42,6 +43,7 @@ def render_json(plan: JobPlan) -> dict[str, JsonValue]:
         "name": plan.spec.name,
         "run_dir": str(plan.run_dir),
         "splits": {stream.split: _split_json(stream) for stream in splits},
+        "mixture": mixture_json(plan.train, plan.total_steps),
         "steps_per_epoch": geometry.steps_per_epoch,
         "total_steps": plan.total_steps,
         "counted": plan.is_counted,
@@ -79,6 +81,8 @@ def render_json(plan: JobPlan) -> dict[str, JsonValue]:
 def _topics(plan: JobPlan) -> Iterator[tuple[str, str]]:
     geometry, train = plan.train.geometry, plan.train
     yield "train", _split_text(train)
+    if train.mixture is not None:
+        yield "mixture", "\n".join(mixture_text(train, plan.total_steps))
     yield "validation", _split_text(plan.validation) if plan.validation else "none"
     epochs = plan.total_steps / geometry.steps_per_epoch
     yield (
@@ -198,11 +202,12 @@ def _split_json(stream: StreamPlan) -> dict[str, JsonValue]:
 
 def _order(plan: JobPlan) -> str:
     shuffle = plan.spec.dataset.shuffle.type
+    mixed = plan.train.mixture is not None
+    every = "pass over each source" if mixed else "epoch"
     if shuffle == "none":
-        return "as the files are, the same in every epoch"
-    if shuffle == "fragments":
-        return f"fragments shuffled anew in each epoch, seed {plan.spec.seed}"
-    return f"fragments and rows shuffled anew in each epoch, seed {plan.spec.seed}"
+        return f"as the files are, the same in every {every}"
+    what = "fragments" if shuffle == "fragments" else "fragments and rows"
+    return f"{what} shuffled anew in {'every' if mixed else 'each'} {every}, seed {plan.spec.seed}"
 
 
 def _window(plan: JobPlan) -> str:

@@ -1,4 +1,7 @@
-"""Streams without Ray: readers run in this process, and blocks are dealt out as Ray does it."""
+"""A stream in one process: readers and ranks without Ray.
+
+Blocks go to the ranks in turn, as Ray deals them out: block i to rank i mod workers.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from orchestrator.data.blocks import ORIGIN_COLUMNS
 from orchestrator.data.feed import Feed, LocalBatch
 from orchestrator.data.reader import MapStage, ReadStage, StageTask
 from orchestrator.plan.origins import join_origins
 from orchestrator.plan.stream import StreamPlan
 
+# A global batch: epoch, step, and all columns over all ranks, the origins among them.
 Batch = tuple[int, int, dict[str, list[object]]]
 
 
@@ -42,9 +47,8 @@ def feeds(
     geometry = stream.geometry
     first = geometry.cursor(step)
     last = geometry.superblock_of(geometry.cursor(total - 1)) + 1
-    span = range(geometry.superblock_of(first), last)
-    # Block i goes to rank i mod workers.
-    blocks = list(blocks_of(stream, workers, span, root=root))
+    superblocks = range(geometry.superblock_of(first), last)
+    blocks = list(blocks_of(stream, workers, superblocks, root=root))
     return [
         list(
             Feed(
@@ -60,17 +64,16 @@ def feeds(
     ]
 
 
-def global_batches(
-    stream: StreamPlan, workers: int, *, step: int = 0, total: int, root: Path
-) -> list[Batch]:
-    """The global batches from a step on: epoch, step, columns and origins over all ranks."""
+def run(stream: StreamPlan, workers: int, *, step: int, total: int, root: Path) -> list[Batch]:
+    """The global batches from a step on."""
     batches = []
     for shares in zip(*feeds(stream, workers, step=step, total=total, root=root), strict=True):
         assert len({(share.epoch, share.step, share.global_rows) for share in shares}) == 1
         assert sum(len(share.rows) for share in shares) == shares[0].global_rows
-        origins = join_origins([share.origins for share in shares])
+        origins = join_origins([share.origins for share in shares]).columns()
         columns: dict[str, list[object]] = {
-            name: values.tolist() for name, values in origins.columns().items()
+            ORIGIN_COLUMNS[name].removeprefix("_"): values.tolist()
+            for name, values in origins.items()
         }
         for name in shares[0].columns:
             columns[name] = [

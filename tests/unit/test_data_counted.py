@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.data.blocks import ORIGIN_COLUMNS
 from orchestrator.data.counting import CountStage, CountTask
 from orchestrator.data.counts_file import StoredCounts, dump_counts, parse_counts
 from orchestrator.data.parquet_index import index_parquet
@@ -25,7 +26,8 @@ from orchestrator.plan.stream import StreamPlan
 from orchestrator.spec.job import JobSpec
 from tests.support.plans import make_plan, make_spec
 from tests.support.runs import ROOT
-from tests.support.streams import Batch, blocks_of, global_batches
+from tests.support.streams import Batch, blocks_of
+from tests.support.streams import run as run_stream
 
 CODE = "tests.support.row_changes"
 ROWS = 83
@@ -97,7 +99,7 @@ def counted(kind: str, shuffle: object = "window", batch: int = 8) -> StreamPlan
 
 def run(stream: StreamPlan, workers: int, *, step: int = 0, epochs: int = 2) -> list[Batch]:
     total = epochs * stream.geometry.steps_per_epoch
-    return global_batches(stream, workers, step=step, total=total, root=ROOT)
+    return run_stream(stream, workers, step=step, total=total, root=ROOT)
 
 
 @cache
@@ -118,12 +120,12 @@ def expected(kind: str) -> list[tuple[object, ...]]:
 def found(kind: str, batches: list[Batch], epoch: int) -> list[tuple[object, ...]]:
     of_epoch = [columns for number, _, columns in batches if number == epoch]
     if kind == "filter":
-        return [(row,) for columns in of_epoch for row in columns["rows"]]
+        return [(row,) for columns in of_epoch for row in columns["row"]]
     if kind == "flat_map":
         return [
             pair
             for columns in of_epoch
-            for pair in zip(columns["rows"], columns["parts"], strict=True)
+            for pair in zip(columns["row"], columns["part"], strict=True)
         ]
     return [
         (row, token)
@@ -147,7 +149,7 @@ def test_an_epoch_has_every_sample_once_and_in_the_order_of_the_plan(
     for epoch, step, columns in batches:
         wanted = order.between(epoch, step * 8, step * 8 + 8)
         for name, values in wanted.columns().items():
-            assert columns[name] == values.tolist()
+            assert columns[ORIGIN_COLUMNS[name].removeprefix("_")] == values.tolist()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -157,10 +159,10 @@ def test_what_comes_with_a_sample_is_what_the_transforms_made_of_it(kind: str) -
         if kind == "pack":
             check_packed(columns)
             continue
-        assert columns["id"] == columns["rows"]
+        assert columns["id"] == columns["row"]
         drawn += [(epoch, value) for value in columns["drawn"]]
         if kind == "flat_map":
-            assert columns["copy"] == columns["parts"]
+            assert columns["copy"] == columns["part"]
     # Each sample of each epoch draws for itself.
     assert len({value for _, value in drawn}) == len(drawn)
 
@@ -199,7 +201,7 @@ def test_a_run_stopped_anywhere_goes_on_the_same_with_any_workers(
 
 def test_every_batch_but_an_epochs_last_is_full() -> None:
     for kind in KINDS:
-        sizes = [len(columns["rows"]) for epoch, _, columns in whole(kind, 2) if epoch == 0]
+        sizes = [len(columns["row"]) for epoch, _, columns in whole(kind, 2) if epoch == 0]
         assert set(sizes[:-1]) == {8}
         assert 0 < sizes[-1] <= 8
 

@@ -87,6 +87,7 @@ def test_the_json_says_the_same_in_plain_numbers() -> None:
     } == {
         "name": "job",
         "run_dir": "/data/runs/job",
+        "mixture": None,
         "steps_per_epoch": 157,
         "total_steps": 471,
         "counted": True,
