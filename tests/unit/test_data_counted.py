@@ -19,7 +19,7 @@ from orchestrator.data.parquet_index import index_parquet
 from orchestrator.errors import DataError, PlanError
 from orchestrator.plan.accounts import EpochOrigins
 from orchestrator.plan.fitted import measured_windows
-from orchestrator.plan.index import DatasetIndex
+from orchestrator.plan.index import DatasetIndex, join_indexes
 from orchestrator.plan.job import JobPlan
 from orchestrator.plan.origins import SPAN, Counts
 from orchestrator.plan.stream import StreamPlan
@@ -57,7 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     PLACE.append(made)
     yield made
     PLACE.clear()
-    for cached in (index, counts_of, whole):
+    for cached in (index, mixed_index, counts_of, whole):
         cached.cache_clear()
 
 
@@ -66,10 +66,15 @@ def index() -> DatasetIndex:
     return index_parquet(["."], root=PLACE[0], columns=None, where="dataset.train")
 
 
-def job(transforms: list[object], shuffle: object = "window", batch: int = 8) -> JobSpec:
+def job(
+    transforms: list[object],
+    shuffle: object = "window",
+    batch: int = 8,
+    train: object = {"paths": "train"},
+) -> JobSpec:
     return make_spec(
         transforms=transforms,
-        dataset={"train": {"paths": "train"}, "shuffle": shuffle},
+        dataset={"train": train, "shuffle": shuffle},
         training={"global_batch_size": batch, "epochs": 3},
         scaling={"lanes": batch, "superblock_steps": 2},
         runtime={"working_dir": str(ROOT)},
@@ -272,3 +277,55 @@ def test_counts_come_back_from_their_file_and_damage_does_not_pass() -> None:
     for damaged in (data[:-1], data[:-2] + b"xx", b"", b"{}", longer):
         with pytest.raises(ValueError, match=r"it |Expecting value"):
             parse_counts(damaged)
+
+
+@cache
+def mixed_index() -> DatasetIndex:
+    indexes = {
+        name: index_parquet(paths, root=PLACE[0], columns=None, where=name)
+        for name, paths in {"one": ["a.parquet"], "two": ["b.parquet", "c.parquet"]}.items()
+    }
+    return join_indexes(indexes, where="dataset.train.sources")
+
+
+def mixed(kind: str) -> tuple[StreamPlan, Counts]:
+    spec = job(
+        KINDS[kind],
+        {"type": "window", "rows": 16},
+        train={
+            "type": "mixture",
+            "sources": {
+                "one": {"paths": "a.parquet", "weight": 3},
+                "two": {"paths": "*", "weight": 1},
+            },
+        },
+    )
+    plan = make_plan(spec, train=mixed_index())
+    counts = count(plan)
+    return plan.counted({"train": counts}).train, counts
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_left_of_several_sources_is_mixed_and_resumed(kind: str) -> None:
+    stream, counts = mixed(kind)
+    assert stream.counting is not None
+    epochs, size = 4, stream.geometry.steps_per_epoch
+    wanted = run(stream, 1, epochs=epochs)
+    order = EpochOrigins(stream.sample_order(), stream.counting.accounts(counts))
+    samples: Counter[tuple[object, ...]] = Counter()
+    for epoch, step, columns in wanted:
+        there = order.between(epoch, step * 8, step * 8 + 8)
+        for name, values in there.columns().items():
+            assert columns[ORIGIN_COLUMNS[name].removeprefix("_")] == values.tolist()
+        found_here = found(kind, [(0, 0, columns)], 0)
+        if kind != "pack":
+            samples.update(zip(columns["pass"], found_here, strict=True))
+    # Of a pass that is over every sample has come, and none has come twice in any.
+    assert max(samples.values(), default=1) == 1
+    if kind != "pack":
+        of_one = {sample for (number, sample), _ in samples.items() if number == 0}
+        assert {sample for sample in of_one if sample[0] < 40} == {
+            sample for sample in expected(kind) if int(str(sample[0])) < 40
+        }
+    for step in (1, size - 1, size, 2 * size + 3):
+        assert run(stream, 3, step=step, epochs=epochs) == wanted[step:]
