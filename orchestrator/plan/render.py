@@ -44,6 +44,7 @@ def render_json(plan: JobPlan) -> dict[str, JsonValue]:
         "splits": {stream.split: _split_json(stream) for stream in splits},
         "steps_per_epoch": geometry.steps_per_epoch,
         "total_steps": plan.total_steps,
+        "order": plan.spec.dataset.order,
         "global_batch_size": geometry.batch,
         "workers": plan.workers,
         "lanes": geometry.lanes,
@@ -183,6 +184,11 @@ def _split_json(stream: StreamPlan) -> dict[str, JsonValue]:
 
 
 def _order(plan: JobPlan) -> str:
+    relaxed = "; relaxed: superblocks in the order in which they are ready"
+    return _shuffle(plan) + (relaxed if plan.train.relaxed else "")
+
+
+def _shuffle(plan: JobPlan) -> str:
     shuffle = plan.spec.dataset.shuffle.type
     if shuffle == "none":
         return "as the files are, the same in every epoch"

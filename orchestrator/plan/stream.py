@@ -24,7 +24,8 @@ PREFETCHED_BLOCKS = 2
 class StreamPlan:
     """Everything a worker has to know about a stream except where it starts and ends.
 
-    `epochs_differ` is true for training; every pass over the validation rows is the same.
+    `epochs_differ` is true for training; every pass over the validation rows is the same. `relaxed`
+    means that the superblocks of an epoch come in the order in which they are ready.
     """
 
     split: Split
@@ -35,6 +36,7 @@ class StreamPlan:
     shuffle_fragments: bool
     shuffle_rows: bool
     epochs_differ: bool
+    relaxed: bool = False
 
     def sample_order(self) -> SampleOrder:
         """The order of the rows, as arithmetic."""
@@ -75,7 +77,10 @@ def plan_streams(
     kept = make_stages(spec.transforms, split="validation", pool=scaling.validation, auto_workers=1)
     # With none in the pools that are left open: what remains of the cluster is theirs.
     pools = make_stages(spec.transforms, split="train", pool=scaling.preprocessing, auto_workers=0)
-    fixed = job_resources(scaling, pools, kept if validation is not None else (), capacity)
+    relaxed = spec.dataset.order == "relaxed"
+    fixed = job_resources(
+        scaling, pools, kept if validation is not None else (), capacity, relaxed=relaxed
+    )
     workers = auto_workers(
         capacity=capacity,
         taken=fixed.needs,
@@ -97,6 +102,7 @@ def plan_streams(
         shuffle_fragments=shuffle.type != "none",
         shuffle_rows=shuffle.type == "window",
         epochs_differ=True,
+        relaxed=relaxed,
     )
     if validation is not None:
         streams["validation"] = StreamPlan(
