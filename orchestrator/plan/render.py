@@ -47,6 +47,7 @@ def render_json(plan: JobPlan) -> dict[str, JsonValue]:
         "steps_per_epoch": geometry.steps_per_epoch,
         "total_steps": plan.total_steps,
         "counted": plan.is_counted,
+        "order": plan.spec.dataset.order,
         "global_batch_size": geometry.batch,
         "workers": plan.workers,
         "lanes": geometry.lanes,
@@ -201,6 +202,11 @@ def _split_json(stream: StreamPlan) -> dict[str, JsonValue]:
 
 
 def _order(plan: JobPlan) -> str:
+    relaxed = "; relaxed: superblocks in the order in which they are ready"
+    return _shuffle(plan) + (relaxed if plan.train.relaxed else "")
+
+
+def _shuffle(plan: JobPlan) -> str:
     shuffle = plan.spec.dataset.shuffle.type
     mixed = plan.train.mixture is not None
     every = "pass over each source" if mixed else "epoch"

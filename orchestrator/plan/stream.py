@@ -31,7 +31,8 @@ class StreamPlan:
     """Everything a worker has to know about a stream except where it starts and ends.
 
     `epochs_differ` is true for training; every pass over the validation rows is the same.
-    `mixture` tells apart the sources where there are several.
+    `mixture` tells apart the sources where there are several. `relaxed`
+    means that the superblocks of an epoch come in the order in which they are ready.
     """
 
     split: Split
@@ -44,6 +45,7 @@ class StreamPlan:
     epochs_differ: bool
     counting: Counting | None = None
     mixture: Mixture | None = None
+    relaxed: bool = False
 
     def sample_order(self) -> Order:
         """The order of the rows, as arithmetic."""
@@ -105,7 +107,10 @@ def plan_streams(
     kept = make_stages(spec.transforms, split="validation", pool=scaling.validation, auto_workers=1)
     # With none in the pools that are left open: what remains of the cluster is theirs.
     pools = make_stages(spec.transforms, split="train", pool=scaling.preprocessing, auto_workers=0)
-    fixed = job_resources(scaling, pools, kept if validation is not None else (), capacity)
+    relaxed = spec.dataset.order == "relaxed"
+    fixed = job_resources(
+        scaling, pools, kept if validation is not None else (), capacity, relaxed=relaxed
+    )
     workers = auto_workers(
         capacity=capacity,
         taken=fixed.needs,
@@ -131,6 +136,7 @@ def plan_streams(
         shuffle_rows=shuffle.type == "window",
         epochs_differ=True,
         mixture=mixture,
+        relaxed=relaxed,
     )
     if validation is not None:
         streams["validation"] = StreamPlan(

@@ -80,3 +80,9 @@ class DatasetSpec(SpecModel):
         description="Order of the training rows in each epoch, fixed by the seed and the epoch.",
         json_schema_extra={"default": "window"},
     )
+    order: Literal["strict", "relaxed"] = Field(
+        default="strict",
+        description='Sequence of the training batches: "strict" is that of the shuffle; "relaxed" '
+        "trains on the batches of an epoch as they are ready, each once, where some windows take "
+        "far longer than others.",
+    )

@@ -127,6 +127,7 @@ class Bookkeeping:
         totals = outcome.totals.over_ranks()
         state.step += 1
         state.rows += batch.global_rows
+        state.open_epoch = batch.open_epoch
         state.interval = totals if state.interval is None else state.interval.plus(totals)
         self._losses.add(batch.rows, outcome.losses, step=state.step, epoch=batch.epoch)
         self._training_s += self._clock() - self._began

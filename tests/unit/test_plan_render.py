@@ -91,6 +91,7 @@ def test_the_json_says_the_same_in_plain_numbers() -> None:
         "steps_per_epoch": 157,
         "total_steps": 471,
         "counted": True,
+        "order": "strict",
         "global_batch_size": 256,
         "workers": 3,
         "lanes": 32,
@@ -194,3 +195,12 @@ def test_long_lines_are_folded_under_their_topic() -> None:
 def test_a_path_is_never_broken() -> None:
     spec = make_spec(checkpoint={"storage": "/" + "very-long-name/" * 12})
     assert f"/{'very-long-name/' * 12}job" in render_text(make_plan(spec))
+
+
+def test_a_relaxed_order_is_told() -> None:
+    plan = large_plan(dataset={"order": "relaxed", "shuffle": "fragments"})
+    assert (
+        "  order           fragments shuffled anew in each epoch, seed 7; relaxed: superblocks in the"
+        " order"
+    ) in render_text(plan)
+    assert render_json(plan)["order"] == "relaxed"
