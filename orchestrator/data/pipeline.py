@@ -128,7 +128,8 @@ def stream_context(stages: Sequence[Stage], *, relaxed_for: int | None = None) -
     # A validation stream rests between two validations, and that is no failure.
     context.execution_no_progress_timeout_s = -1
     if relaxed_for is not None:
-        # Blocks a call may be ahead of Ray, which looks once in 100 ms: enough for a superblock's.
+        # How many blocks a call may be ahead of Ray, which looks at it about ten times a second.
+        # With Ray's own 2, sharing out one superblock among many workers would take many looks.
         context._max_num_blocks_in_streaming_gen_buffer = relaxed_for + 1
     context.execution_options = ExecutionOptions(
         preserve_order=relaxed_for is None,

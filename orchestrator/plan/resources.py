@@ -18,8 +18,7 @@ from orchestrator.units import format_count
 
 # Ray schedules the making of window numbers as one task of one CPU, in each stream.
 NUMBERING_CPUS = 1.0
-# The one worker that shares out the superblocks of a relaxed stream only copies bytes, but Ray has
-# a place for no worker that asks for nothing.
+# The one worker that shares out the superblocks of a relaxed stream only copies bytes.
 SHARING_CPUS = 0.1
 _TRAINING = "training"
 # Kinds of node that a message lists.

@@ -130,7 +130,7 @@ def test_windows_that_are_ready_overtake_a_slow_one(data: Path, tmp_path: Path) 
 @pytest.mark.parametrize("victim", ["ShareStage", "ReadStage", "MapStage"])
 def test_a_killed_worker_loses_and_repeats_nothing(data: Path, tmp_path: Path, victim: str) -> None:
     pause = {"use": "tests.support.transforms:linger", "with": {"until": ROWS, "seconds": 0.1}}
-    plan = make_plan(data, [pause, {**pause, "workers": 2, "cpus": 1}], tasks_in_flight=2)
+    plan = make_plan(data, [pause, {**pause, "workers": 2, "cpus": 0.5}], tasks_in_flight=2)
     pending = start(plan, tmp_path)
     killed = 0
     for after in (4, 12, 24, 36, 60):
