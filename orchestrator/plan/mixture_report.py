@@ -11,8 +11,8 @@ from orchestrator.plan.sources import Mixture
 from orchestrator.plan.stream import StreamPlan
 from orchestrator.units import format_count
 
-# Passes over a source within a run, beyond which the user may not have meant them.
-_MANY_PASSES = 10
+# Passes over a source within a run, and for each epoch of it, beyond which they may not be meant.
+_MANY_PASSES, _MANY_AN_EPOCH = 10, 2
 
 
 def mixture_problems(stream: StreamPlan) -> Iterator[str]:
@@ -36,6 +36,7 @@ def mixture_problems(stream: StreamPlan) -> Iterator[str]:
 
 def mixture_warnings(stream: StreamPlan, total_steps: int) -> Iterator[str]:
     """Sources that are hardly what was meant, a line each."""
+    epochs = total_steps / stream.geometry.steps_per_epoch
     for source in mixture_progress(stream, total_steps):
         passes = passes_of(source)
         if not source.samples:
@@ -43,11 +44,11 @@ def mixture_warnings(stream: StreamPlan, total_steps: int) -> Iterator[str]:
                 f"the run ends before dataset.train.sources.{source.name} has its turn: no row of"
                 " it is trained on"
             )
-        elif passes > _MANY_PASSES:
+        elif passes > max(_MANY_PASSES, _MANY_AN_EPOCH * epochs):
             yield (
                 f"dataset.train.sources.{source.name} has only"
                 f" {format_count(source.pass_samples)} rows for its weight: the run makes"
-                f" {passes:.4g} passes over it"
+                f" {passes:.4g} passes over it in {epochs:.4g} epoch{'s' * (epochs != 1)}"
             )
 
 

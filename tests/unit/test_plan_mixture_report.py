@@ -128,8 +128,17 @@ def test_a_small_source_that_comes_again_and_again_is_a_warning() -> None:
     plan = mixed_plan(sizes={"web": (95,), "code": (5,)})
     assert plan.warnings == (
         "dataset.train.sources.code has only 5 rows for its weight: the run makes 12 passes over"
-        " it",
+        " it in 2 epochs",
     )
+
+
+def test_many_passes_in_many_epochs_are_no_warning() -> None:
+    progress = mixture_progress(mixed_plan().train, 20 * 9)
+    assert max(source.passes for source in progress) > 10
+    spec = mixed_spec({"web": 0.7, "code": 0.3})
+    training = spec.training.model_copy(update={"epochs": 20})
+    plan = make_plan(spec.model_copy(update={"training": training}), train=mixed_plan().train.index)
+    assert plan.warnings == ()
 
 
 def test_a_source_whose_turn_never_comes_is_a_warning() -> None:
