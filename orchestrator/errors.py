@@ -21,6 +21,10 @@ class JobFailedError(OrchestratorError):
     """The training itself failed, or its restart budget is spent."""
 
 
+class LedgerError(OrchestratorError):
+    """A ledger is missing, torn or edited, or does not say what the order says."""
+
+
 class SpecError(OrchestratorError):
     """The job spec is wrong; `problems` holds one line for each mistake."""
 

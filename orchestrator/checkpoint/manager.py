@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.checkpoint.files import storage_errors
-from orchestrator.checkpoint.manifest import CheckpointInfo, Manifest
+from orchestrator.checkpoint.manifest import CheckpointInfo, ChunkReference, Manifest
 from orchestrator.checkpoint.policy import RetentionPolicy, SaveMoment, SavePolicy
 from orchestrator.checkpoint.store import CheckpointStore
 from orchestrator.errors import CheckpointError
@@ -66,11 +66,13 @@ class CheckpointManager:
         order_fingerprint: str,
         parts: Mapping[str, str],
         versions: Mapping[str, str],
+        ledger: ChunkReference | None = None,
     ) -> Manifest:
         """Writes and commits a checkpoint, then prunes.
 
         Args:
             write: Writes the files into the directory it is given; need not sync them.
+            ledger: The chunk of the ledger that ends with this step.
 
         Raises:
             CheckpointError: It could not be saved, or this attempt has been superseded; earlier
@@ -86,6 +88,7 @@ class CheckpointManager:
             order_fingerprint=order_fingerprint,
             parts=dict(parts),
             versions=dict(versions),
+            ledger=ledger,
         )
         try:
             with storage_errors("write a checkpoint into", directory):

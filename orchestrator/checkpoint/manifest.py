@@ -29,6 +29,11 @@ def checkpoint_name(step: int, attempt: int) -> str:
     return f"step-{step:09d}-{attempt:03d}"
 
 
+def chunk_name(step: int, attempt: int) -> str:
+    """The file name of the chunk of the ledger that is written with a checkpoint."""
+    return f"step-{step:09d}-{attempt:03d}.chunk"
+
+
 def parse_checkpoint_name(name: str) -> tuple[int, int] | None:
     """The (step, attempt) that a directory name stands for, or None for any other name."""
     match = _CHECKPOINT_NAME.fullmatch(name)
@@ -60,6 +65,19 @@ class FileEntry:
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkReference:
+    """A chunk of the ledger: its file in the ledger's folder, and the SHA-256 of all of it."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^step-[0-9]{9,}-[0-9]{3,}\.chunk$")]
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+    @classmethod
+    def of(cls, step: int, attempt: int, sha256: str) -> "ChunkReference":
+        """The chunk that ends with a step of an attempt."""
+        return cls(name=chunk_name(step, attempt), sha256=sha256)
+
+
 def _without_repeats(files: tuple[FileEntry, ...]) -> tuple[FileEntry, ...]:
     if len({entry.path for entry in files}) != len(files):
         raise ValueError("lists a path twice")
@@ -74,6 +92,7 @@ class Manifest:
         cursor: The position in the data stream: `epoch`, and `step` within that epoch.
         parts: The fingerprints that `order_fingerprint` was made of, so that a difference has a
             name.
+        ledger: The chunk that ends the ledger of all steps so far; None where none is kept.
         created_at: Unix time in seconds.
     """
 
@@ -86,6 +105,7 @@ class Manifest:
     metrics: dict[str, float]
     order_fingerprint: str
     parts: dict[str, str]
+    ledger: ChunkReference | None = None
     files: Annotated[tuple[FileEntry, ...], AfterValidator(_without_repeats)] = ()
     created_at: float = 0.0
     versions: dict[str, str]

@@ -3,16 +3,15 @@
 import argparse
 import json
 import time
-from pathlib import Path
 
 from orchestrator.cli.output import say
+from orchestrator.cli.run_arguments import add_storage
 from orchestrator.cli.screen import wide_console
 from orchestrator.errors import UnknownRunError
 from orchestrator.report.details import render_details
 from orchestrator.report.values import SUMMARY_KEYS, summary_json
 from orchestrator.run.listing import find_run
 from orchestrator.run.result import summarise_run
-from orchestrator.spec.checkpoint import DEFAULT_STORAGE
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,13 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("run", metavar="RUN", nargs="?", help="name of a run, or its directory")
     which.add_argument("--name", help="the same, as it was given to run")
-    parser.add_argument(
-        "--storage",
-        metavar="DIR",
-        type=Path,
-        default=Path(DEFAULT_STORAGE),
-        help=f'directory of the run directories; by default "{DEFAULT_STORAGE}", from here',
-    )
+    add_storage(parser)
     parser.add_argument("--json", action="store_true", help="print the run as JSON")
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = f"with --json, {SUMMARY_KEYS}"

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from orchestrator.ledger.description import describe_order, write_description
 from orchestrator.plan.job import JobPlan
 from orchestrator.plan.render import render_json
 from orchestrator.run.changes import DATA_FILE, data_record
@@ -24,6 +25,8 @@ def describe_run(plan: JobPlan, directory: RunDirectory) -> None:
     environment = json.dumps(_environment(plan), indent=1, sort_keys=True)
     replace_file(directory.path / "environment.json", environment)
     replace_file(directory.path / DATA_FILE, data_record(plan))
+    if plan.spec.checkpoint.ledger and plan.is_counted:
+        write_description(directory.path, describe_order(plan))
     replace_file(directory.plan, json.dumps(render_json(plan), indent=1))
     # Last: with it, the directory is that of a run.
     replace_file(directory.job, dump_job(plan.spec))

@@ -35,3 +35,7 @@ class CheckpointSpec(SpecModel):
     best: BestSpec | None = Field(
         default=None, description="Best checkpoints to keep besides the newest; null keeps none."
     )
+    ledger: bool = Field(
+        default=True,
+        description="Whether to record which rows made which step, for `orchestrator audit`.",
+    )

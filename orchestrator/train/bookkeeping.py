@@ -12,10 +12,13 @@ import torch.distributed as dist
 
 from orchestrator.data.feed import Feed, LocalBatch
 from orchestrator.errors import JobFailedError
+from orchestrator.ledger.recorder import RowRecorder
 from orchestrator.plan.job import JobPlan
 from orchestrator.train.outcome import StepOutcome
 from orchestrator.train.recent_losses import RecentLosses
 from orchestrator.train.recorder import Recorder
+from orchestrator.train.row_ledger import records_of_ranks
+from orchestrator.train.save_moments import SaveMoments
 from orchestrator.train.saving import Saver
 from orchestrator.train.state import TrainState
 from orchestrator.train.stepper import seed_everything
@@ -45,6 +48,7 @@ class Bookkeeping:
         feed: where the batches come from, asked for its waiting time only.
         learning_rate: that of the step that was trained last.
         first_rank: given to the first rank alone.
+        ledger: this rank's recorder; None where the run keeps no ledger.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class Bookkeeping:
         *,
         learning_rate: Callable[[], float],
         first_rank: FirstRank | None,
+        ledger: RowRecorder | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._plan = plan
@@ -64,6 +69,10 @@ class Bookkeeping:
         self._feed = feed
         self._learning_rate = learning_rate
         self._first_rank = first_rank
+        self._ledger = ledger
+        self._moments = SaveMoments(plan, first_rank)
+        # Whether the unfinished step can be saved: the first rank has what the others trained.
+        self._may_save = False
         self._clock = clock
         self._losses = RecentLosses(plan.train.index)
         self._in_hand: LocalBatch | None = None
@@ -124,8 +133,11 @@ class Bookkeeping:
         if self._names is None:
             self._names = outcome.totals.names
             check_same_names(self._names)
-        totals = outcome.totals.over_ranks()
+        if self._ledger is not None:
+            self._ledger.add(batch, step=state.step)
         state.step += 1
+        totals, wishes = outcome.totals.over_ranks_with(self._moments.wish(state.step))
+        self._moments.told(wishes)
         state.rows += batch.global_rows
         state.open_epoch = batch.open_epoch
         state.interval = totals if state.interval is None else state.interval.plus(totals)
@@ -134,6 +146,10 @@ class Bookkeeping:
         last = state.step == self._plan.total_steps
         if last or state.step % self._plan.spec.training.report_every == 0:
             self._report(batch.epoch, more)
+        self._may_save = False
+        if self._moments.may_save(state.step):
+            # Not later: a validation may fail on some ranks only, and these wait for nobody.
+            self._bring_records()
         self._unfinished = batch
 
     def validated(self, scores: Mapping[str, float], *, rows: int, seconds: float) -> None:
@@ -154,10 +170,12 @@ class Bookkeeping:
             raise MisuseError("the next batch is asked for before step_done() for the one in hand")
         if self._unfinished is None:
             return
-        scores = self._scores
+        scores, may_save = self._scores, self._may_save
         self._save_if_due()
         first, step = self._first_rank, self._state.step
-        if first is None or step == self._plan.total_steps or not first.stop.made():
+        if first is None or step == self._plan.total_steps:
+            return
+        if not may_save or not self._moments.stop_wanted:
             return
         first.saver.save(self._state, metrics=scores)
         first.recorder.stopped(step=step)
@@ -172,9 +190,11 @@ class Bookkeeping:
             self._save_if_due()
 
     def save(self) -> None:
-        """Saves the unfinished step now."""
+        """Saves the unfinished step now; all ranks have to call it."""
         if self._unfinished is None:
             raise MisuseError("save() is for a step that was just done: call it after step_done()")
+        if not self._may_save:
+            self._bring_records()
         if self._first_rank is not None:
             self._first_rank.saver.save(self._state, metrics=self._scores)
 
@@ -188,10 +208,19 @@ class Bookkeeping:
         if self._first_rank is not None:
             self._first_rank.recorder.training_started(step=self._state.step)
 
+    def _bring_records(self) -> None:
+        """Gives the first rank what this one trained, so that the step can be saved."""
+        self._may_save = True
+        if self._ledger is None:
+            return
+        found = records_of_ranks(self._ledger.take())
+        if self._first_rank is not None:
+            self._first_rank.saver.hold(found)
+
     def _save_if_due(self) -> None:
         batch, self._unfinished = self._unfinished, None
         scores, self._scores = self._scores, {}
-        if self._first_rank is not None and batch is not None:
+        if self._first_rank is not None and batch is not None and self._may_save:
             finished = batch.step + 1 == self._plan.train.geometry.steps_per_epoch
             self._first_rank.saver.after_step(self._state, epoch_finished=finished, metrics=scores)
 

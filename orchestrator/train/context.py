@@ -128,7 +128,10 @@ class TrainContext:
         self._books.trained(StepOutcome(totals=totals, losses=found), more=self._take_numbers)
 
     def save(self) -> None:
-        """Saves the step that was just done, whatever the spec says; all workers may call it."""
+        """Saves the step that was just done, whatever the spec says.
+
+        All workers have to call it, as they bring the first one what it needs from them.
+        """
         self._books.save()
 
     def report(self, **numbers: float) -> None:

@@ -3,7 +3,7 @@
 import math
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -24,13 +24,19 @@ from orchestrator.checkpoint.policy import (
 from orchestrator.checkpoint.store import CheckpointStore
 from orchestrator.data.fitted import PREPROCESSING_FILE, FittedState, dump_states
 from orchestrator.errors import JobFailedError
+from orchestrator.ledger.record import Records
+from orchestrator.ledger.writer import LedgerWriter
 from orchestrator.plan.job import JobPlan
 from orchestrator.train.recorder import NOT_FINITE_HINT, Recorder
 from orchestrator.train.state import TrainState
 
 
 class Saver:
-    """Saves when the policy says so, and whenever a validation is one of the best so far."""
+    """Saves when the policy says so, and whenever a validation is one of the best so far.
+
+    Args:
+        ledger: where the run keeps one: `hold` has to be called before each save.
+    """
 
     def __init__(
         self,
@@ -40,6 +46,7 @@ class Saver:
         attempt: int,
         recorder: Recorder,
         fitted: tuple[FittedState, ...] = (),
+        ledger: LedgerWriter | None = None,
     ) -> None:
         spec = plan.spec.checkpoint
         store = CheckpointStore(run_dir / "checkpoints")
@@ -50,6 +57,7 @@ class Saver:
         self._plan = plan
         self._fitted = fitted
         self._recorder = recorder
+        self._ledger = ledger
         self._manager = CheckpointManager(
             store,
             save_policy=save_policy(spec.every),
@@ -59,6 +67,15 @@ class Saver:
         )
         self._committed = store.committed
         self._saved_step: int | None = None
+
+    def overdue(self, step: int) -> bool:
+        """Whether the time for a save is up after this step, which need not end an epoch."""
+        return self._manager.due(step=step, epoch_finished=False, epochs_finished=0, last=False)
+
+    def hold(self, of_ranks: Iterable[Records]) -> None:
+        """Takes what the ranks have trained since the last call, for the next checkpoint."""
+        if self._ledger is not None:
+            self._ledger.hold(of_ranks)
 
     def after_step(
         self, state: TrainState, *, epoch_finished: bool, metrics: Mapping[str, float]
@@ -111,6 +128,8 @@ class Saver:
             order_fingerprint=self._plan.fingerprint.digest,
             parts=self._plan.fingerprint.parts,
             versions=versions(),
+            # Before the checkpoint, which is not to name what is not there.
+            ledger=self._ledger.write(state.step) if self._ledger else None,
         )
         self._saved_step = state.step
         self._recorder.checkpoint(

@@ -29,10 +29,14 @@ class Totals:
 
     def over_ranks(self) -> "Totals":
         """The sums over the rows of all ranks; every rank has to call it."""
-        sums = self.sums.clone()
+        return self.over_ranks_with(0.0)[0]
+
+    def over_ranks_with(self, number: float) -> tuple["Totals", Tensor]:
+        """The same, and the sum of a number of each rank; both stay on the device."""
+        sums = torch.cat([self.sums, self.sums.new_full((1,), number)])
         if dist.is_initialized() and dist.get_world_size() > 1:
             dist.all_reduce(sums)
-        return Totals(names=self.names, sums=sums)
+        return Totals(names=self.names, sums=sums[:-1].clone()), sums[-1]
 
     @property
     def rows(self) -> int:

@@ -20,6 +20,7 @@ from orchestrator.train.loop import TrainingLoop
 from orchestrator.train.optimizer import ScheduledOptimizer
 from orchestrator.train.passes import ValidationPasses
 from orchestrator.train.recorder import Recorder
+from orchestrator.train.row_ledger import open_recorder, open_writer
 from orchestrator.train.saving import Saver
 from orchestrator.train.state import TrainState
 from orchestrator.train.stepper import Stepper, seed_everything, world
@@ -121,6 +122,7 @@ def _device(wanted: str) -> torch.device:
 
 def _open_first_rank(config: WorkerConfig) -> FirstRank:
     recorder = Recorder(config.run_dir, attempt=config.attempt)
+    name, _ = config.checkpoint or (None, None)
     return FirstRank(
         recorder=recorder,
         saver=Saver(
@@ -129,6 +131,13 @@ def _open_first_rank(config: WorkerConfig) -> FirstRank:
             attempt=config.attempt,
             recorder=recorder,
             fitted=config.fitted,
+            ledger=open_writer(
+                config.plan,
+                config.run_dir,
+                attempt=config.attempt,
+                step=config.step,
+                checkpoint=name,
+            ),
         ),
         stop=StopRequest(config.run_dir, attempt=config.attempt),
     )
@@ -143,7 +152,13 @@ def _open_books(
 ) -> Bookkeeping:
     feed, batches = open_training(config)
     return Bookkeeping(
-        config.plan, state, batches, feed, learning_rate=learning_rate, first_rank=first_rank
+        config.plan,
+        state,
+        batches,
+        feed,
+        learning_rate=learning_rate,
+        first_rank=first_rank,
+        ledger=open_recorder(config.plan),
     )
 
 

@@ -18,6 +18,7 @@ from orchestrator.train.bookkeeping import Bookkeeping, FirstRank
 from orchestrator.train.context import TrainContext, learning_rate
 from orchestrator.train.passes import ValidationPasses
 from orchestrator.train.recorder import Recorder
+from orchestrator.train.row_ledger import open_recorder, open_writer
 from orchestrator.train.saving import Saver
 from orchestrator.train.state import TrainState
 from orchestrator.train.stepper import seed_everything, world
@@ -42,15 +43,24 @@ def shares(
         yield share(cuts, number, rank=rank, workers=workers, columns=columns)
 
 
-def first_rank(plan: JobPlan, *, attempt: int) -> FirstRank | None:
+def first_rank(plan: JobPlan, *, attempt: int, begin_at: int = 0) -> FirstRank | None:
     """What the first rank does, in the plan's run directory; None on any other."""
     if world()[0] > 0:
         return None
+    checkpoint = checkpoint_of(plan, begin_at).name if begin_at else None
     plan.run_dir.mkdir(parents=True, exist_ok=True)
     recorder = Recorder(plan.run_dir, attempt=attempt)
     return FirstRank(
         recorder=recorder,
-        saver=Saver(plan, plan.run_dir, attempt=attempt, recorder=recorder),
+        saver=Saver(
+            plan,
+            plan.run_dir,
+            attempt=attempt,
+            recorder=recorder,
+            ledger=open_writer(
+                plan, plan.run_dir, attempt=attempt, step=begin_at, checkpoint=checkpoint
+            ),
+        ),
         # Of a clock that goes fast: it looks after every step.
         stop=StopRequest(plan.run_dir, attempt=attempt, clock=count().__next__),
     )
@@ -73,7 +83,7 @@ def run_own_loop(
         columns: the columns of rows.
     """
     state = TrainState(device=CPU)
-    first = first_rank(plan, attempt=attempt)
+    first = first_rank(plan, attempt=attempt, begin_at=begin_at)
     books = Bookkeeping(
         plan,
         state,
@@ -81,6 +91,7 @@ def run_own_loop(
         cast("Feed", SimpleNamespace(wait_s=0.0)),
         learning_rate=lambda: learning_rate(state),
         first_rank=first,
+        ledger=open_recorder(plan),
     )
 
     def load(state: TrainState) -> None:

@@ -100,16 +100,17 @@ def test_a_stop_request_saves_the_step_and_ends_the_training(tmp_path: Path) -> 
                 (plan.run_dir / STOP_FILE).write_text("1\n")
             step(context, batch)
 
-    with pytest.raises(StopRequested, match="stopped as requested after step 3 of 14") as caught:
+    with pytest.raises(StopRequested, match="stopped as requested after step 4 of 14") as caught:
         run_own_loop(until_asked, plan)
     assert caught.value.exit_code == 130
     (info,) = CheckpointStore(plan.run_dir / "checkpoints").committed()
-    assert info.manifest.step == 3
+    # The request is seen after step 3, and known to all workers a step later.
+    assert info.manifest.step == 4
     events = [json.loads(line) for line in (plan.run_dir / "events.jsonl").read_text().splitlines()]
     assert [(event["event"], event["step"]) for event in events] == [
         ("training-started", 0),
-        ("checkpoint", 3),
-        ("stopped", 3),
+        ("checkpoint", 4),
+        ("stopped", 4),
     ]
 
 

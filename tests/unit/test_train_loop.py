@@ -1,7 +1,7 @@
 """The loop reports, validates and saves when it should, in this order, and ends when it must."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from orchestrator.train.stop import StopRequest
 
 Happening = tuple[Any, ...]
+EACH_STEP = {"every": "1 steps"}
 
 
 def totals(rows: int, **means: float) -> Totals:
@@ -42,7 +43,11 @@ class Fakes:
     """Everything the loop talks to; what it does lands in one list."""
 
     def __init__(
-        self, losses: Mapping[int, float] | None = None, *, stop_after: int | None = None
+        self,
+        losses: Mapping[int, float] | None = None,
+        *,
+        stop_after: int | None = None,
+        overdue: Collection[int] = (),
     ) -> None:
         self.happened: list[Happening] = []
         self.reports: list[dict[str, Any]] = []
@@ -50,6 +55,7 @@ class Fakes:
         self.wait_s = 0.0
         self._losses = losses or {}
         self._stop_after = stop_after
+        self._overdue = overdue
 
     def clock(self) -> float:
         return self.now
@@ -87,6 +93,9 @@ class Fakes:
         self.happened.append(("stopped", step))
 
     # The saver: 50 s a save.
+    def overdue(self, step: int) -> bool:
+        return step in self._overdue
+
     def after_step(
         self, state: TrainState, *, epoch_finished: bool, metrics: Mapping[str, float]
     ) -> None:
@@ -175,7 +184,11 @@ def test_a_run_reports_and_validates_when_due_and_at_its_end(tmp_path: Path) -> 
 
 
 def test_after_a_step_comes_the_report_then_the_validation_then_the_save(tmp_path: Path) -> None:
-    plan = make_plan(tmp_path, training={"report_every": 4, "epochs": 1})
+    plan = make_plan(
+        tmp_path,
+        training={"report_every": 4, "epochs": 1},
+        checkpoint=EACH_STEP,
+    )
     fakes = Fakes()
     run(plan, fakes)
     means = {"accuracy": 0.5, "loss": 1.5}
@@ -189,7 +202,9 @@ def test_after_a_step_comes_the_report_then_the_validation_then_the_save(tmp_pat
 
 
 def test_an_epoch_ends_with_its_short_last_batch(tmp_path: Path) -> None:
-    plan = make_plan(tmp_path, rows=25, validation=False, training={"epochs": 2})
+    plan = make_plan(
+        tmp_path, rows=25, validation=False, training={"epochs": 2}, checkpoint=EACH_STEP
+    )
     fakes = Fakes()
     state = run(plan, fakes, evaluate=False)
     assert [h[1:3] for h in kinds(fakes, "offer") if h[2]] == [(3, True), (6, True)]
@@ -244,7 +259,7 @@ def test_a_resumed_run_goes_on_with_the_sums_of_the_one_before(tmp_path: Path) -
 def test_a_loss_that_is_no_number_ends_the_run_and_names_the_step_and_the_rows(
     spoilt: float, word: str, tmp_path: Path
 ) -> None:
-    plan = make_plan(tmp_path, training={"report_every": 3})
+    plan = make_plan(tmp_path, training={"report_every": 3}, checkpoint=EACH_STEP)
     fakes = Fakes(losses={4: spoilt})
     with pytest.raises(
         JobFailedError,
@@ -286,7 +301,9 @@ def test_a_validation_that_fails_costs_no_training_but_does_not_finish_the_run(
     tmp_path: Path, steps: int, offered: list[int]
 ) -> None:
     plan = make_plan(
-        tmp_path, training={"validate_every": "3 steps", "epochs": None, "steps": steps}
+        tmp_path,
+        training={"validate_every": "3 steps", "epochs": None, "steps": steps},
+        checkpoint=EACH_STEP,
     )
     fakes = FailingValidation()
     with pytest.raises(ValueError, match="the user's mistake"):
@@ -294,18 +311,44 @@ def test_a_validation_that_fails_costs_no_training_but_does_not_finish_the_run(
     assert [happening[1] for happening in kinds(fakes, "offer")] == offered
 
 
-def test_a_request_to_stop_is_heeded_after_the_save_of_a_step(tmp_path: Path) -> None:
+def test_a_request_to_stop_is_heeded_a_step_later_after_its_save(tmp_path: Path) -> None:
     plan = make_plan(tmp_path, training={"epochs": 2, "validate_every": "3 steps"})
-    fakes = Fakes(stop_after=3)
+    fakes = Fakes(stop_after=2)
     with pytest.raises(StopRequested, match="stopped as requested after step 3 of 8"):
         run(plan, fakes)
     scores = {"accuracy": 0.5, "loss": 1.5}
     assert fakes.happened[-3:] == [("offer", 3, False, scores), ("save", 3, scores), ("stopped", 3)]
 
 
+def test_a_time_that_is_up_leads_to_a_save_a_step_later(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path, training={"epochs": 2}, checkpoint={"every": "1h"})
+    fakes = Fakes(overdue={3, 4})
+    run(plan, fakes)
+    # Step 5 is offered too: the saver may have been too late to know of the save in between.
+    assert [happening[1] for happening in kinds(fakes, "offer")] == [4, 5, 8]
+
+
+@pytest.mark.parametrize(
+    ("every", "best", "offered"),
+    [
+        ("3 steps", None, [3, 6, 8]),
+        ("1 epoch", None, [4, 8]),
+        ("1h", {"metric": "accuracy"}, [4, 8]),
+        ("1h", None, [8]),
+    ],
+)
+def test_steps_that_are_the_same_for_all_ranks_are_saved_at_once(
+    every: str, best: dict[str, str] | None, offered: list[int], tmp_path: Path
+) -> None:
+    plan = make_plan(tmp_path, training={"epochs": 2}, checkpoint={"every": every, "best": best})
+    fakes = Fakes()
+    run(plan, fakes)
+    assert [happening[1] for happening in kinds(fakes, "offer")] == offered
+
+
 def test_a_run_that_has_made_its_last_step_finishes_instead_of_stopping(tmp_path: Path) -> None:
     plan = make_plan(tmp_path, training={"epochs": 1})
-    fakes = Fakes(stop_after=4)
+    fakes = Fakes(stop_after=3)
     run(plan, fakes)
     assert not kinds(fakes, "stopped")
 

@@ -1,0 +1,194 @@
+"""The proof that each epoch has each row exactly once, from the files of a run alone."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.checkpoint.attempts import Attempt, AttemptLog
+from orchestrator.ledger.chain import Chain, Chunk, read_chain
+from orchestrator.ledger.coverage import Coverage
+from orchestrator.ledger.description import RunOrder, read_order
+from orchestrator.ledger.presence import Presence
+from orchestrator.ledger.problem import Problem
+from orchestrator.ledger.replay import Replay, plain_records
+from orchestrator.plan.origins import Rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochAccount:
+    """What became of the rows of an epoch, of which `steps` of `of_steps` steps are done.
+
+    A row counts once, however many samples it gives: as used if all of these were trained, as
+    missing if one was not, as repeated if one was trained twice. While the epoch goes on, `used`
+    are the rows trained so far, and none is missing that is still to come.
+    """
+
+    epoch: int
+    steps: int
+    of_steps: int
+    expected: int
+    used: int
+    filtered: int
+    missing: int
+    repeated: int
+
+    @property
+    def finished(self) -> bool:
+        return self.steps == self.of_steps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """What the files of a run prove."""
+
+    run: RunOrder
+    chain: Chain
+    attempts: tuple[Attempt, ...]
+    epochs: tuple[EpochAccount, ...]
+    problems: tuple[Problem, ...]
+
+
+def audit_run(run_dir: Path) -> Audit:
+    """Holds the ledger of a run against its order.
+
+    Raises:
+        LedgerError: a file of the ledger is missing, torn or edited.
+        CheckpointError: the storage, or an attempt's record, cannot be read.
+    """
+    run, chain = read_order(run_dir), read_chain(run_dir)
+    attempts = tuple(AttemptLog(run_dir / "attempts").all())
+    proof = _Proof(run, chain)
+    problems = [*_strange_chunks(chain, attempts), *proof.problems()]
+    return Audit(
+        run=run,
+        chain=chain,
+        attempts=attempts,
+        epochs=tuple(proof.accounts),
+        problems=tuple(problems),
+    )
+
+
+def _strange_chunks(chain: Chain, attempts: Sequence[Attempt]) -> Iterator[Problem]:
+    """Chunks that do not go with the attempts of the run."""
+    known = {attempt.number: attempt for attempt in attempts}
+    newest = 0
+    for chunk in chain.effective:
+        header = chunk.header
+        attempt = known.get(header.attempt)
+        steps = (header.first_step, header.last_step)
+        if attempt is None:
+            yield Problem(message=f"{chunk.shown} is of an attempt that never began", steps=steps)
+        elif attempt.workers != header.workers:
+            yield Problem(
+                message=f"{chunk.shown} has the records of {header.workers} workers, but attempt"
+                f" {attempt.number} had {attempt.workers}",
+                steps=steps,
+            )
+        if header.attempt < newest:
+            message = f"{chunk.shown} follows a chunk of the later attempt {newest}"
+            yield Problem(message=message, steps=steps)
+        newest = max(newest, header.attempt)
+
+
+class _Proof:
+    """Counts, epoch by epoch, what the chunks prove to have been trained."""
+
+    def __init__(self, run: RunOrder, chain: Chain) -> None:
+        self._run = run
+        self._chain = chain
+        self._open: dict[int, Coverage] = {}
+        self.accounts: list[EpochAccount] = []
+
+    def problems(self) -> Iterator[Problem]:
+        """Everything that is wrong; afterwards `accounts` has all epochs."""
+        chunks = self._chain.effective
+        if chunks and (begin := chunks[0].header.first_step) > 0:
+            yield Problem(
+                message=f"the ledger begins after step {begin:,}: nothing is known of those before",
+                steps=(0, begin),
+            )
+        for chunk in chunks:
+            yield from self._of_chunk(chunk)
+            while chunk.header.last_step >= self._run.steps_of(len(self.accounts)).stop:
+                yield from self._close(len(self.accounts))
+        if self._chain.steps > len(self.accounts) * self._run.steps_per_epoch:
+            yield from self._close(len(self.accounts))
+
+    def _of_chunk(self, chunk: Chunk) -> Iterator[Problem]:
+        replay = Replay(self._run, chunk.header)
+        if (why := replay.misfit()) is not None:
+            steps = (chunk.header.first_step, chunk.header.last_step)
+            yield Problem(message=f"{chunk.shown} {why}", steps=steps)
+            return
+        seen = Presence(chunk, replay)
+        for record in plain_records(chunk.records()):
+            steps = (record.step, record.step + record.steps)
+            where = f"{record.steps_text}, rank {record.rank}"
+            if (why := replay.misplaced(record)) is not None:
+                yield Problem(message=f"{where}: {why} ({chunk.shown})", steps=steps)
+                continue
+            seen.add(record)
+            shares = replay.shares(record)
+            if (why := replay.contradiction(record, shares)) is not None:
+                rows = np.concatenate([share.rows for share in shares])
+                yield Problem(message=f"{where}: {why}", steps=steps, rows=tuple(rows.tolist()))
+                continue
+            coverage = self._coverage(replay.geometry.cursor(record.step).epoch)
+            for share in shares:
+                coverage.add(share)
+        yield from seen.problems()
+
+    def _coverage(self, epoch: int) -> Coverage:
+        return self._open.setdefault(epoch, Coverage(self._run))
+
+    def _close(self, epoch: int) -> Iterator[Problem]:
+        """Draws the balance of an epoch, the last of which may not be finished."""
+        run, coverage = self._run, self._coverage(epoch)
+        steps = run.steps_of(epoch)
+        done = min(self._chain.steps, steps.stop) - steps.start
+        uses = coverage.uses
+        missing = coverage.rows((uses < 1) & self._wanted(epoch, done))
+        repeated = coverage.rows(uses > 1)
+        filtered = 0 if run.accounts is None else int(np.sum(run.accounts.counts == 0))
+        expected = run.description.index.rows
+        finished = done == len(steps)
+        self.accounts.append(
+            EpochAccount(
+                epoch=epoch,
+                steps=done,
+                of_steps=len(steps),
+                expected=expected,
+                used=expected - filtered - len(missing)
+                if finished
+                else len(coverage.rows(uses > 0)),
+                filtered=filtered,
+                missing=len(missing),
+                repeated=len(repeated),
+            )
+        )
+        del self._open[epoch]
+        yield from _unbalanced(epoch, missing, "are in no step")
+        yield from _unbalanced(epoch, repeated, "are in more than one step")
+
+    def _wanted(self, epoch: int, done: int) -> NDArray[np.bool_]:
+        """Which units must have been used after so many steps of an epoch, bool [units]."""
+        run = self._run
+        if done == run.steps_per_epoch:
+            return np.ones(run.order.units, dtype=np.bool_)
+        wanted = Coverage(run)
+        if self._chain.effective[-1].header.order == "strict":
+            wanted.add(run.origins.between(epoch, 0, done * run.description.batch))
+        # In relaxed order it is for each step's records to say which of them it was.
+        return wanted.uses > 0
+
+
+def _unbalanced(epoch: int, rows: Rows, what: str) -> Iterator[Problem]:
+    if len(rows):
+        count = "1 row" if len(rows) == 1 else f"{len(rows):,} rows"
+        verb = what.replace("are", "is", 1) if len(rows) == 1 else what
+        yield Problem(
+            message=f"epoch {epoch + 1}: {count} {verb}", epoch=epoch, rows=tuple(rows.tolist())
+        )

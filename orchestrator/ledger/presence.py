@@ -1,0 +1,69 @@
+"""Which steps of a chunk have a record of each rank, once."""
+
+from collections.abc import Iterator
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.ledger.chain import Chunk
+from orchestrator.ledger.problem import Problem
+from orchestrator.ledger.replay import Record, Replay, steps_text
+
+# Steps of a gap whose rows are looked up.
+_LOOKED_UP = 100
+
+
+class Presence:
+    """Which steps of a chunk have a record of each rank, and of which batches."""
+
+    def __init__(self, chunk: Chunk, replay: Replay) -> None:
+        self._chunk = chunk
+        self._replay = replay
+        header = chunk.header
+        shape = (header.workers, header.last_step - header.first_step)
+        self._times = np.zeros(shape, dtype=np.int32)
+        self._places = np.full(shape, -1, dtype=np.int64)
+
+    def add(self, record: Record) -> None:
+        """Notes a well-placed record."""
+        first = record.step - self._chunk.header.first_step
+        steps = slice(first, first + record.steps)
+        self._times[record.rank, steps] += 1
+        self._places[record.rank, steps] = self._replay.place(record) + np.arange(record.steps)
+
+    def problems(self) -> Iterator[Problem]:
+        """The steps that lack a rank, have it twice, or whose ranks disagree about the batch."""
+        for rank, times in enumerate(self._times):
+            for start, stop in _stretches(times == 0):
+                rows = tuple(self._rows(rank, start, stop))
+                yield self._problem(start, stop, f"rank {rank} has no record", rows=rows)
+            for start, stop in _stretches(times > 1):
+                yield self._problem(start, stop, f"rank {rank} has several records")
+        known = np.where(self._places < 0, self._places.max(axis=0), self._places)
+        for start, stop in _stretches(known.max(axis=0) != known.min(axis=0)):
+            yield self._problem(start, stop, "the ranks trained different batches")
+
+    def _rows(self, rank: int, start: int, stop: int) -> Iterator[int]:
+        """The rows that a rank must have trained; by what the other ranks say, or by the order."""
+        strict = self._chunk.header.order == "strict"
+        for step in range(start, min(stop, start + _LOOKED_UP)):
+            place = int(self._places[:, step].max())
+            if place < 0 and strict:
+                place = self._chunk.header.first_step + step
+            if place >= 0:
+                yield from self._replay.share(place, rank).rows.tolist()
+
+    def _problem(self, start: int, stop: int, what: str, rows: tuple[int, ...] = ()) -> Problem:
+        first = self._chunk.header.first_step
+        steps = (first + start, first + stop)
+        return Problem(
+            message=f"{steps_text(*steps)}: {what} ({self._chunk.shown})", steps=steps, rows=rows
+        )
+
+
+def _stretches(which: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
+    """The stretches [start, stop) in which something holds."""
+    for _, group in groupby(enumerate(np.flatnonzero(which).tolist()), lambda p: p[1] - p[0]):
+        places = [place for _, place in group]
+        yield places[0], places[-1] + 1

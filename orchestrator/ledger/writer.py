@@ -1,0 +1,64 @@
+"""The first rank's side of the ledger: it brings what all ranks trained into files."""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from orchestrator.checkpoint.manifest import ChunkReference
+from orchestrator.errors import CheckpointError
+from orchestrator.ledger.chunk import ChunkFacts, dump_chunk
+from orchestrator.ledger.files import ledger_dir, write_whole
+from orchestrator.ledger.record import Records, join_records
+
+
+class LedgerWriter:
+    """Collects records, and writes them as a chunk just before a checkpoint names it.
+
+    Args:
+        parent: the chunk that the attempt's checkpoint names, None at the start of a ledger.
+        first_step: steps of the whole run that were done when the attempt began.
+        fence: raises CheckpointError when the attempt has been superseded.
+    """
+
+    def __init__(
+        self,
+        run_dir: Path,
+        facts: ChunkFacts,
+        *,
+        parent: ChunkReference | None,
+        first_step: int,
+        fence: Callable[[], None],
+    ) -> None:
+        self._folder = ledger_dir(run_dir)
+        self._facts = facts
+        self._parent = parent
+        self._first_step = first_step
+        self._fence = fence
+        self._pending: list[Records] = []
+
+    def hold(self, of_ranks: Iterable[Records]) -> None:
+        """Takes the records of all ranks, until they are written."""
+        self._pending += of_ranks
+
+    def write(self, step: int) -> ChunkReference:
+        """Writes what has been taken, all steps up to `step`; what the checkpoint has to name.
+
+        Raises:
+            CheckpointError: it cannot be written, or the attempt has been superseded.
+        """
+        data = dump_chunk(
+            join_records(self._pending),
+            self._facts,
+            first_step=self._first_step,
+            last_step=step,
+            parent=self._parent,
+        )
+        reference = ChunkReference.of(step, self._facts.attempt, hashlib.sha256(data).hexdigest())
+        path = self._folder / reference.name
+        self._fence()
+        if path.exists():
+            raise CheckpointError(f"cannot write {path}: it is there already")
+        write_whole(path, data)
+        # Should the checkpoint fail after all, the next chunk follows this one all the same.
+        self._parent, self._first_step, self._pending = reference, step, []
+        return reference

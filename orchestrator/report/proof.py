@@ -1,0 +1,158 @@
+"""What an audit found, as text for people and as JSON for scripts."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from itertools import groupby
+
+from pydantic import JsonValue
+
+from orchestrator.ledger.audit import Audit, EpochAccount
+from orchestrator.ledger.chain import Chain
+from orchestrator.ledger.description import RunOrder
+from orchestrator.ledger.problem import Problem
+from orchestrator.units import format_bytes, format_count
+
+PROOF_KEYS = (
+    "the keys are name, exact, steps, total_steps, samples, workers, attempts, restarts, chunks,"
+    " bytes, epochs and problems; epochs are counted from 0, steps from 1"
+)
+_MOST_PROBLEMS = 20
+_MOST_ROWS = 3
+_MOST_ROWS_JSON = 1000
+_HEADINGS = ("epoch", "expected", "used", "filtered", "missing", "repeated")
+
+
+def render_proof(audit: Audit, name: str) -> str:
+    """The proof, or what speaks against it."""
+    lines = [f"{name}: {_verdict(audit)}"]
+    lines += [f"  {label:<9} {text}" for label, text in _topics(audit)]
+    if audit.epochs:
+        lines += ["", *_table(audit.epochs)]
+    lines += [_so_far(account) for account in audit.epochs if not account.finished]
+    if audit.problems:
+        lines += ["", *_problems(audit.run, audit.problems)]
+    return "\n".join(lines)
+
+
+def proof_json(audit: Audit, name: str) -> dict[str, JsonValue]:
+    """The same as plain values."""
+    return {
+        "name": name,
+        "exact": not audit.problems,
+        "steps": audit.chain.steps,
+        "total_steps": audit.run.description.total_steps,
+        "samples": samples_of(audit.run, audit.chain),
+        "workers": list(_workers(audit)),
+        "attempts": len(audit.attempts),
+        "restarts": max(0, len(audit.attempts) - 1),
+        "chunks": len(audit.chain.effective),
+        "bytes": audit.chain.bytes,
+        "epochs": [asdict(account) for account in audit.epochs],
+        "problems": [_problem_json(problem, audit.run) for problem in audit.problems],
+    }
+
+
+def _verdict(audit: Audit) -> str:
+    if audit.problems:
+        return "not every row is where it must be"
+    if not audit.chain.steps:
+        return "no step is saved yet"
+    if all(account.finished for account in audit.epochs):
+        return "each row exactly once in each epoch"
+    return "each row exactly once in each epoch, and at most once in the one that goes on"
+
+
+def _topics(audit: Audit) -> Iterator[tuple[str, str]]:
+    description, chain = audit.run.description, audit.chain
+    rows, files = description.index.rows, len(description.files)
+    yield "rows", f"{format_count(rows)} in {counted(files, 'file')}"
+    done, total = chain.steps, description.total_steps
+    yield "steps", f"{format_count(done)} of {format_count(total)} proven"
+    if audit.attempts:
+        line = {chunk.header.attempt for chunk in chain.effective}
+        yield (
+            "attempts",
+            f"{len(audit.attempts)}, of which {len(line)} gave steps that count;"
+            f" {counted(len(audit.attempts) - 1, 'restart')}",
+        )
+    if chain.effective:
+        yield "workers", ", then ".join(map(str, _workers(audit)))
+        size = sum(chunk.bytes for chunk in chain.effective)
+        yield (
+            "ledger",
+            f"{counted(len(chain.effective), 'chunk')} verified, {format_bytes(size)}"
+            f" ({size / max(1, samples_of(audit.run, audit.chain)):.2g} bytes a row trained)",
+        )
+    if chain.others:
+        yield "beside", f"{counted(len(chain.others), 'chunk')} of steps that were done again"
+    for name in chain.damaged:
+        yield "damaged", f"the checkpoint {name} does not verify, and does not count"
+
+
+def _workers(audit: Audit) -> Iterator[int]:
+    """The worker counts of the steps that count, one after another."""
+    for workers, _ in groupby(chunk.header.workers for chunk in audit.chain.effective):
+        yield workers
+
+
+def _table(epochs: Sequence[EpochAccount]) -> Iterator[str]:
+    rows: list[tuple[str, ...]] = [_HEADINGS]
+    for figures, group in groupby(filter(lambda a: a.finished, epochs), _figures):
+        numbers = [account.epoch + 1 for account in group]
+        label = str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]}-{numbers[-1]}"
+        rows.append((label, *map(format_count, figures)))
+    if len(rows) > 1:
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for row in rows:
+            yield "  " + "  ".join(f"{cell:>{w}}" for cell, w in zip(row, widths, strict=True))
+
+
+def _figures(account: EpochAccount) -> tuple[int, ...]:
+    return (
+        account.expected,
+        account.used,
+        account.filtered,
+        account.missing,
+        account.repeated,
+    )
+
+
+def _so_far(account: EpochAccount) -> str:
+    left = account.expected - account.filtered
+    return (
+        f"  epoch {account.epoch + 1}: {format_count(account.used)} of {format_count(left)} rows"
+        f" so far, in {format_count(account.steps)} of {format_count(account.of_steps)} steps"
+    )
+
+
+def _problems(run: RunOrder, problems: Sequence[Problem]) -> Iterator[str]:
+    for problem in problems[:_MOST_PROBLEMS]:
+        yield problem.message
+        yield from (f"  {run.place_of(row)}" for row in problem.rows[:_MOST_ROWS])
+        if (more := len(problem.rows) - _MOST_ROWS) > 0:
+            yield f"  and {format_count(more)} more"
+    if (more := len(problems) - _MOST_PROBLEMS) > 0:
+        yield f"and {counted(more, 'problem')} more"
+
+
+def _problem_json(problem: Problem, run: RunOrder) -> dict[str, JsonValue]:
+    start, stop = problem.steps or (None, None)
+    return {
+        "message": problem.message,
+        "epoch": problem.epoch,
+        "first_step": None if start is None else start + 1,
+        "last_step": stop,
+        "rows": list(problem.rows[:_MOST_ROWS_JSON]),
+        "places": [run.place_of(row) for row in problem.rows[:_MOST_ROWS]],
+    }
+
+
+def samples_of(run: RunOrder, chain: Chain) -> int:
+    """Samples trained in the steps that count."""
+    epochs, rest = divmod(chain.steps, run.steps_per_epoch)
+    return epochs * run.order.rows + min(run.order.rows, rest * run.description.batch)
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things in words."""
+    return f"{format_count(count)} {noun}" + "s" * (count != 1)
