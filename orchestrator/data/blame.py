@@ -46,12 +46,12 @@ class UserCodeError(Exception):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RowsAtHand:
-    """The rows of a split that some call is about, for messages."""
+    """The rows of a split that some call is about, for messages; `epoch` where that matters."""
 
     index: DatasetIndex
     root: Path
     rows: NDArray[np.int64]
-    epoch: int
+    epoch: int | None = None
 
     def told(self, start: int, stop: int) -> str:
         """Some of them in words, with the file of the first."""
@@ -61,12 +61,13 @@ class RowsAtHand:
         path, number = self.index.locate(rows[0])
         file = Path(path)
         name = file.relative_to(self.root) if file.is_relative_to(self.root) else file
+        epoch = "" if self.epoch is None else f" of epoch {self.epoch}"
         if len(rows) == 1:
-            return f" on row {rows[0]} of epoch {self.epoch} ({name}, row {number})"
+            return f" on row {rows[0]}{epoch} ({name}, row {number})"
         shown = ", ".join(str(row) for row in rows[:5])
         more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
         first = f"{name}, from row {number} on"
-        return f" on rows {shown}{more} of epoch {self.epoch} ({first})"
+        return f" on rows {shown}{more}{epoch} ({first})"
 
 
 def with_blame(work: Callable[[slice], Result], at_hand: RowsAtHand) -> Result:

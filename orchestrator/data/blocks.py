@@ -1,6 +1,6 @@
 """A block of a stream: a rank's share of one superblock, with the origins of its samples."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,4 +57,23 @@ def open_block(block: pa.Table) -> Iterator[Share]:
             rank=block[RANK][index].as_py(),
             columns=columns,
             origins=Origins(**origins),  # type: ignore[arg-type]
+        )
+
+
+def gather_blocks(blocks: Sequence[pa.Table]) -> pa.Table:
+    """The blocks of a superblock, one a rank, the first rank first, as a single one of one row."""
+    # A column a rank: the payloads are not copied, as the entries of a list would be.
+    payloads = {f"{PAYLOAD} {rank}": block[PAYLOAD] for rank, block in enumerate(blocks)}
+    return pa.table({SUPERBLOCK: blocks[0][SUPERBLOCK], **payloads})
+
+
+def share_out(gathered: pa.Table) -> Iterator[pa.Table]:
+    """The blocks that were gathered, the first rank's first."""
+    for rank in range(gathered.num_columns - 1):
+        yield pa.table(
+            {
+                SUPERBLOCK: gathered[SUPERBLOCK],
+                RANK: [rank],
+                PAYLOAD: gathered[f"{PAYLOAD} {rank}"],
+            }
         )

@@ -9,11 +9,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from orchestrator.data.blocks import Share, open_block
+from orchestrator.data.arrivals import Arrivals
+from orchestrator.data.blocks import Share
 from orchestrator.data.codec import Columns
 from orchestrator.data.reader import STAND_IN_ROWS
-from orchestrator.errors import DataError
 from orchestrator.plan.geometry import Cursor, StreamGeometry, Superblock
+from orchestrator.plan.open_epoch import OpenEpoch, superblocks_left
 from orchestrator.plan.origins import Origins
 
 
@@ -26,6 +27,10 @@ class LocalBatch:
     number of samples of the whole batch over all ranks, `lane` the first lane of this rank. The
     batch is the one numbered `offset` of the superblock `superblock`, both counted from 0, the
     latter through all epochs.
+
+    `step` counts the batches of the epoch as they are trained. `open_epoch` says which steps of the
+    order are done once this one is trained; None where these are the first ones, as they always are
+    in strict order.
     """
 
     epoch: int
@@ -36,6 +41,7 @@ class LocalBatch:
     origins: Origins
     global_rows: int
     columns: Columns
+    open_epoch: OpenEpoch | None = None
 
     @property
     def rows(self) -> NDArray[np.int64]:
@@ -50,6 +56,9 @@ class Feed:
         blocks: the rank's blocks as Ray delivers them, each a table of one row.
         first: the step to begin with; the stream begins with the superblock that holds it.
         last_superblock: the superblock after the stream's last.
+        end: the step after the last one, where it lies inside of an epoch.
+        open_epoch: which steps of the first epoch are done, where these are not just its first.
+        relaxed: whether the superblocks of an epoch are taken as they come.
     """
 
     def __init__(
@@ -61,70 +70,93 @@ class Feed:
         workers: int,
         first: Cursor,
         last_superblock: int,
+        end: Cursor | None = None,
+        open_epoch: OpenEpoch | None = None,
+        relaxed: bool = False,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._blocks = iter(blocks)
+        self._arrivals = Arrivals(
+            blocks,
+            geometry,
+            rank=rank,
+            workers=workers,
+            last_superblock=last_superblock,
+            clock=clock,
+        )
         self._geometry = geometry
-        self._rank = rank
-        self._workers = workers
-        self._first = first
+        self._lane = geometry.lanes_of(rank, workers).start
+        self._begun = open_epoch or OpenEpoch.until(first)
         self._last_superblock = last_superblock
-        self._clock = clock
-        self.wait_s = 0.0
+        self._end = end
+        self._relaxed = relaxed
+
+    @property
+    def wait_s(self) -> float:
         """Seconds spent waiting for blocks so far."""
-        self.waiting_since: float | None = None
+        return self._arrivals.wait_s
+
+    @property
+    def waiting_since(self) -> float | None:
         """When the wait that is under way began, by the clock; None outside of one."""
+        return self._arrivals.waiting_since
 
     def __iter__(self) -> Iterator[LocalBatch]:
-        geometry = self._geometry
-        for number in range(geometry.superblock_of(self._first), self._last_superblock):
-            superblock = geometry.superblock(number)
-            share = self._next_block(superblock)
-            start = 0
-            for step in range(superblock.first_step, superblock.first_step + superblock.steps):
-                size = self._rows_of(step)
-                if (superblock.epoch, step) >= (self._first.epoch, self._first.step):
-                    yield self._batch(superblock, step, share, start)
-                start += size or STAND_IN_ROWS
+        done = self._begun
+        while left := self._left(done):
+            while left:
+                share = self._next_share(left)
+                del left[share.superblock]
+                superblock = self._geometry.superblock(share.superblock)
+                for step, rows, place in self._cuts(superblock):
+                    if step not in done and not self._is_past_end(superblock.epoch, step):
+                        done = done.plus(step)
+                        yield self._batch(share, superblock, step, rows, place, done)
+            done = OpenEpoch(epoch=done.epoch + 1)
 
-    def _next_block(self, superblock: Superblock) -> Share:
-        self.waiting_since = began = self._clock()
-        table = next(self._blocks, None)
-        self.waiting_since = None
-        self.wait_s += self._clock() - began
-        wanted = f"superblock {superblock.number} for rank {self._rank}"
-        if table is None:
-            raise DataError(f"the stream ended before {wanted}: rows would be lost")
-        if table.num_rows != 1:
-            raise DataError(f"the block of {wanted} holds {table.num_rows} cells instead of one")
-        (share,) = open_block(table)
-        if (share.superblock, share.rank) != (superblock.number, self._rank):
-            raise DataError(
-                f"the stream is out of order: got superblock {share.superblock} for rank"
-                f" {share.rank}, wanted {wanted}"
-            )
-        steps = range(superblock.first_step, superblock.first_step + superblock.steps)
-        expected = sum(self._rows_of(step) or STAND_IN_ROWS for step in steps)
-        if len(share.origins) != expected:
-            raise DataError(f"{wanted} holds {len(share.origins)} rows instead of {expected}")
-        return share
+    def _left(self, done: OpenEpoch) -> dict[int, None]:
+        """The superblocks that are left of an epoch, ascending."""
+        per_epoch = self._geometry.superblocks_per_epoch
+        first = done.epoch * per_epoch
+        superblocks = range(first, min(first + per_epoch, self._last_superblock))
+        return dict.fromkeys(superblocks_left(self._geometry, superblocks, done))
 
-    def _rows_of(self, step: int) -> int:
-        start, stop = self._geometry.rank_span(step, self._rank, self._workers)
-        return stop - start
+    def _next_share(self, left: dict[int, None]) -> Share:
+        if self._relaxed:
+            return self._arrivals.take_any(left)
+        return self._arrivals.take(next(iter(left)))
 
-    def _batch(self, superblock: Superblock, step: int, share: Share, start: int) -> LocalBatch:
-        size = self._rows_of(step)
-        stop = start + (size or STAND_IN_ROWS)
+    def _cuts(self, superblock: Superblock) -> Iterator[tuple[int, int, slice]]:
+        """The steps of a superblock, each with the rank's rows and their place in its block."""
+        start = 0
+        for step in range(superblock.first_step, superblock.first_step + superblock.steps):
+            rows = self._arrivals.rows_of(step)
+            stop = start + (rows or STAND_IN_ROWS)
+            yield step, rows, slice(start, stop)
+            start = stop
+
+    def _is_past_end(self, epoch: int, step: int) -> bool:
+        end = self._end
+        return end is not None and (epoch, step) >= (end.epoch, end.step)
+
+    def _batch(
+        self,
+        share: Share,
+        superblock: Superblock,
+        step: int,
+        rows: int,
+        place: slice,
+        done: OpenEpoch,
+    ) -> LocalBatch:
         return LocalBatch(
             epoch=superblock.epoch,
-            step=step,
-            lane=self._geometry.lanes_of(self._rank, self._workers).start,
+            step=done.steps - 1,
+            lane=self._lane,
             superblock=superblock.number,
             offset=step - superblock.first_step,
-            origins=share.origins.take(slice(start, start + size)),
+            origins=share.origins.take(slice(place.start, place.start + rows)),
             global_rows=self._geometry.step_rows(step),
-            columns={name: column[start:stop] for name, column in share.columns.items()},
+            columns={name: column[place] for name, column in share.columns.items()},
+            open_epoch=None if done.in_order else done,
         )
 
 

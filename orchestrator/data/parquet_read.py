@@ -29,13 +29,15 @@ def read_pieces(index: plan.DatasetIndex, pieces: Iterable[Piece]) -> Columns:
         DataError: a file that changed or was damaged since it was indexed.
         OSError: the storage failed, and went on failing.
     """
-    tables, paths = [], []
+    tables = []
+    # Once each: a small source that is mixed with a large one comes several times in a window.
+    read: dict[int, pa.Table] = {}
     for piece in pieces:
-        fragment = index.fragments[piece.fragment]
-        paths.append(fragment.path)
-        table = _row_group_retried(fragment, index.columns)
-        tables.append(table.slice(piece.start, piece.stop - piece.start))
-    where = ", ".join(dict.fromkeys(paths))
+        if piece.fragment not in read:
+            fragment = index.fragments[piece.fragment]
+            read[piece.fragment] = _row_group_retried(fragment, index.columns)
+        tables.append(read[piece.fragment].slice(piece.start, piece.stop - piece.start))
+    where = ", ".join(dict.fromkeys(index.fragments[number].path for number in read))
     return {
         column.name: _gather([table[column.name] for table in tables], column, where=where)
         for column in index.columns

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import ray.data
@@ -10,13 +11,19 @@ from ray.data import ActorPoolStrategy, DataContext, Dataset, ExecutionOptions, 
 
 from orchestrator.data.deaths import CALL_RETRIES
 from orchestrator.data.fitted import FittedState
-from orchestrator.data.reader import MapStage, ReadStage, StageTask
-from orchestrator.plan.resources import NUMBERING_CPUS
+from orchestrator.data.reader import MapStage, ReadStage, ShareStage, StageTask
+from orchestrator.plan.open_epoch import OpenEpoch, windows_left
+from orchestrator.plan.resources import NUMBERING_CPUS, SHARING_CPUS
 from orchestrator.plan.stages import Stage
 from orchestrator.plan.stream import StreamPlan
 
 # Window numbers in one block of the input: small enough to start at once, few enough for millions.
 _NUMBERS_PER_TASK = 2000
+# One worker with one call under way: so the blocks of one superblock never mix with another's, and
+# each goes to its rank although nothing else keeps an order.
+_SHARING = Stage(
+    transforms=(), positions=(), cpus=SHARING_CPUS, gpus=0.0, workers=(1, 1), tasks_in_flight=1
+)
 
 
 def build_stream(
@@ -25,43 +32,53 @@ def build_stream(
     root: Path,
     workers: int,
     superblocks: range,
+    open_epoch: OpenEpoch | None = None,
     fitted: tuple[FittedState, ...] = (),
 ) -> Dataset:
-    """A stretch of a stream in order: for each superblock one block a rank, the first rank first.
+    """A stretch of a stream: for each superblock one block a rank, the first rank first.
+
+    The superblocks come in order, or, of a relaxed stream, as they are ready.
 
     Args:
         root: the job's working directory, where the transforms are found.
         workers: training workers, among which each superblock is shared out.
+        open_epoch: what is done of the first epoch, where that is not just its first steps.
         fitted: the states of the fitted transforms.
     """
-    windows = range(
-        stream.geometry.window_of(superblocks.start),
-        stream.geometry.window_of(superblocks.stop - 1) + 1,
+    windows = windows_left(stream.geometry, superblocks, open_epoch)
+    task = StageTask(
+        stream=stream,
+        position=0,
+        root=root,
+        workers=workers,
+        superblocks=superblocks,
+        open_epoch=open_epoch,
+        fitted=fitted,
     )
-    with stream_context(stream.stages):
-        dataset = number_windows(len(windows))
+    stages = [*stream.stages, *([_SHARING] if task.gathers else [])]
+    with stream_context(stages, relaxed_for=workers if stream.relaxed else None):
+        dataset = number_windows(len(windows), one_task=stream.relaxed)
         for position, stage in enumerate(stream.stages):
-            task = StageTask(
-                stream=stream,
-                position=position,
-                root=root,
-                workers=workers,
-                superblocks=superblocks,
-                fitted=fitted,
-            )
             dataset = map_in_pool(
                 dataset,
                 MapStage if position else ReadStage,
-                task,
+                replace(task, position=position),
                 stage,
                 batch_format="pyarrow" if position else "numpy",
             )
+        if task.gathers:
+            dataset = map_in_pool(dataset, ShareStage, task, _SHARING, batch_format="pyarrow")
     return dataset
 
 
-def number_windows(count: int) -> Dataset:
-    """The numbers 0..count-1 in the column `id`, one a block."""
-    numbers = ray.data.range(count, override_num_blocks=max(1, count // _NUMBERS_PER_TASK))
+def number_windows(count: int, *, one_task: bool = False) -> Dataset:
+    """The numbers 0..count-1 in the column `id`, one a block.
+
+    Args:
+        one_task: slower, but the numbers come in about their order where Ray keeps none.
+    """
+    tasks = 1 if one_task else max(1, count // _NUMBERS_PER_TASK)
+    numbers = ray.data.range(count, override_num_blocks=tasks)
     # One number a block, so one window a task. Also what keeps Ray from fusing the reader with
     # the range, which would hand all the windows to a single task.
     return numbers.repartition(target_num_rows_per_block=1, strict=True)
@@ -94,8 +111,12 @@ def map_in_pool(
 
 
 @contextmanager
-def stream_context(stages: Sequence[Stage]) -> Iterator[None]:
-    """Ray Data's settings for streams through these stages, leaving the caller's as they were."""
+def stream_context(stages: Sequence[Stage], *, relaxed_for: int | None = None) -> Iterator[None]:
+    """Ray Data's settings for streams through these stages, leaving the caller's as they were.
+
+    Args:
+        relaxed_for: the number of training workers, where blocks need not keep their order.
+    """
     context = DataContext.get_current().copy()
     # One byte: every block is cut to a single row, a rank's whole share of a superblock.
     # Blocks of equal length are what makes Ray's splitter go strictly round (see docs/adr/0002).
@@ -106,8 +127,12 @@ def stream_context(stages: Sequence[Stage]) -> Iterator[None]:
     context.raise_original_map_exception = True
     # A validation stream rests between two validations, and that is no failure.
     context.execution_no_progress_timeout_s = -1
+    if relaxed_for is not None:
+        # How many blocks a call may be ahead of Ray, which looks at it about ten times a second.
+        # With Ray's own 2, sharing out one superblock among many workers would take many looks.
+        context._max_num_blocks_in_streaming_gen_buffer = relaxed_for + 1
     context.execution_options = ExecutionOptions(
-        preserve_order=True,
+        preserve_order=relaxed_for is None,
         resource_limits=ExecutionResources(
             cpu=NUMBERING_CPUS + sum(stage.most_cpus for stage in stages),
             gpu=sum(stage.most_gpus for stage in stages),

@@ -10,13 +10,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from orchestrator.data.blame import RowsAtHand, with_blame
-from orchestrator.data.blocks import Share, make_block, open_block
+from orchestrator.data.blocks import Share, gather_blocks, make_block, open_block, share_out
 from orchestrator.data.codec import Columns
 from orchestrator.data.fitted import FittedState
-from orchestrator.data.parquet_read import read_pieces
 from orchestrator.data.transforms import BoundTransform, apply_all, bind_transforms
+from orchestrator.data.window_reader import window_reader
 from orchestrator.plan.geometry import Superblock
-from orchestrator.plan.order import Window
+from orchestrator.plan.open_epoch import OpenEpoch, windows_left
 from orchestrator.plan.origins import Origins
 from orchestrator.plan.stream import StreamPlan
 
@@ -34,13 +34,28 @@ class StageTask:
     root: Path
     workers: int
     superblocks: range
+    open_epoch: OpenEpoch | None = None
     fitted: tuple[FittedState, ...] = ()
+
+    @property
+    def gathers(self) -> bool:
+        """Whether the blocks of a superblock travel as one, until they are shared out."""
+        return self.stream.relaxed and self.workers > 1
+
+    def is_left(self, superblock: int) -> bool:
+        """Whether a superblock belongs to the stream, and is not done."""
+        if superblock not in self.superblocks:
+            return False
+        done = self.open_epoch
+        return done is None or not done.has(self.stream.geometry.superblock(superblock))
 
     def bind(self) -> list[BoundTransform]:
         """The stage's transforms, ready to be called."""
         *earlier, stage = self.stream.stages[: self.position + 1]
         first = sum(len(before.transforms) for before in earlier)
-        numbers = range(first, first + len(stage.transforms))
+        # Those that change the number of rows have been applied while reading.
+        done = self.stream.counting.transforms if self.stream.counting else 0
+        numbers = range(max(first, done), first + len(stage.transforms))
         return bind_transforms(self.stream, numbers, root=self.root, fitted=self.fitted)
 
     def apply(
@@ -78,35 +93,31 @@ class ReadStage:
         self._task = task
         self._transforms = task.bind()
         self._order = task.stream.sample_order()
-        self._first_window = task.stream.geometry.window_of(task.superblocks.start)
+        self._reader = window_reader(task.stream, root=task.root, fitted=task.fitted)
+        self._windows = windows_left(task.stream.geometry, task.superblocks, task.open_epoch)
 
     def __call__(self, batch: dict[str, NDArray[np.int64]]) -> Iterator[pa.Table]:
         """Window numbers, counted from the start of the stream, to blocks in the stream's order."""
         for number in batch["id"]:
-            yield from self._window(self._first_window + int(number))
+            yield from self._window(int(self._windows[number]))
 
     def _window(self, number: int) -> Iterator[pa.Table]:
         task, geometry = self._task, self._task.stream.geometry
         names = geometry.superblocks_of_window(number)
         epoch = task.epoch_of(names.start)
         window = self._order.window(epoch, number % geometry.windows_per_epoch)
-        source, origins, arranged = self._read(window)
+        read = self._reader.read(window)
         for name in names:
-            if name not in task.superblocks:
+            if not task.is_left(name):
                 continue
             superblock = geometry.superblock(name)
             places, cuts = _by_rank(task, superblock, window.start)
-            picked = arranged[places]
-            found = origins.take(picked)
-            columns = task.apply(self._transforms, partial(_pick, source, picked), found, epoch)
-            yield from _blocks(superblock, columns, found, cuts)
-
-    def _read(self, window: Window) -> tuple[Columns, Origins, NDArray[np.int64]]:
-        """Samples as the pieces of a window give them, and which of them is its i-th."""
-        source = read_pieces(self._task.stream.index, window.pieces)
-        rows = self._order.unit_numbers(window.pieces)
-        arranged = window.arrange([segment.units for segment in window.segments])
-        return source, Origins(rows=rows), arranged
+            picked = read.arranged[places]
+            found = read.origins.take(picked)
+            take = partial(_pick, read.columns, picked)
+            columns = task.apply(self._transforms, take, found, epoch)
+            blocks = _blocks(superblock, columns, found, cuts)
+            yield from [gather_blocks(list(blocks))] if task.gathers else blocks
 
 
 class MapStage:
@@ -117,15 +128,32 @@ class MapStage:
         self._transforms = task.bind()
 
     def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
-        """A rank's block to a rank's block."""
-        for share in open_block(block):
-            columns = self._task.apply(
-                self._transforms,
-                partial(_copy, share.columns),
-                share.origins,
-                self._task.epoch_of(share.superblock),
-            )
-            yield make_block(replace(share, columns=columns))
+        """A rank's block to a rank's block, or all of a superblock's ranks' at once."""
+        if self._task.gathers:
+            yield gather_blocks([self._apply(each) for each in share_out(block)])
+        else:
+            yield self._apply(block)
+
+    def _apply(self, block: pa.Table) -> pa.Table:
+        (share,) = open_block(block)
+        columns = self._task.apply(
+            self._transforms,
+            partial(_copy, share.columns),
+            share.origins,
+            self._task.epoch_of(share.superblock),
+        )
+        return make_block(replace(share, columns=columns))
+
+
+class ShareStage:
+    """Shares out the superblocks of a relaxed stream, one after another; there is one worker."""
+
+    def __init__(self, task: StageTask) -> None:
+        del task  # All there is to know is in the blocks.
+
+    def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
+        """A superblock to one block a rank, the first rank first."""
+        return share_out(block)
 
 
 def _pick(source: Columns, picked: NDArray[np.int64], part: slice) -> Columns:

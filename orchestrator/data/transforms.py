@@ -90,6 +90,7 @@ class BoundTransform:
             raise DataError(f"transform {self.name} is a fitted one, but nothing has been fitted")
         params = dict(self._params)
         if self.wants_rng:
+            epoch = origins.draw_epoch(epoch)
             params["rng"] = RowRandom(self._seed, epoch, origins.draw_keys(), transform=self._draws)
         try:
             return self._call(columns, **params)

@@ -1,14 +1,15 @@
 """What each row of the index gives, and so which samples stand where in an epoch."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.plan.order import Piece, SampleOrder, Window
+from orchestrator.plan.mixture import Order
+from orchestrator.plan.order import Piece, Window
 from orchestrator.plan.origins import Counts, Origins, Rows, join_origins
 from orchestrator.plan.packing import pack, spans_between
 
@@ -45,7 +46,7 @@ class EpochOrigins:
     This is what batches and the ledger are held against; readers come to the same by reading.
     """
 
-    def __init__(self, order: SampleOrder, accounts: Accounts | None = None) -> None:
+    def __init__(self, order: Order, accounts: Accounts | None = None) -> None:
         self._order = order
         self._accounts = accounts
         self._window = lru_cache(maxsize=2)(self._of_window)
@@ -64,11 +65,13 @@ class EpochOrigins:
 
     def _of_window(self, epoch: int, number: int) -> Origins:
         window = self._order.window(epoch, number)
-        accounts = self._accounts
-        if accounts is not None and accounts.packed:
-            return self._packed(window, accounts)
-        units = self._order.row_numbers(window)
-        return Origins(rows=units) if accounts is None else accounts.of_units(units)
+        if self._accounts is not None and self._accounts.packed:
+            return self._packed(window, self._accounts)
+        counts = [segment.units for segment in window.segments]
+        units = self._order.unit_numbers(window.pieces)
+        origins = Origins(rows=units) if self._accounts is None else self._accounts.of_units(units)
+        passes = self._order.passes(window, counts)
+        return replace(origins, passes=passes).take(window.arrange(counts))
 
     def _packed(self, window: Window, accounts: Accounts) -> Origins:
         parts = []
@@ -76,7 +79,8 @@ class EpochOrigins:
             spans = np.concatenate([self._spans(piece, accounts) for piece in segment.pieces])
             packed = pack(spans, segment.shuffle(len(spans)), self._order.row_units)
             parts.append(Origins(rows=packed.first_rows(), spans=packed.spans()))
-        joined = join_origins(parts)
+        passes = self._order.passes(window, [len(part) for part in parts])
+        joined = replace(join_origins(parts), passes=passes)
         return joined if window.places is None else joined.take(window.places)
 
     def _spans(self, piece: Piece, accounts: Accounts) -> NDArray[np.void]:

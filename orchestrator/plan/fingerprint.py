@@ -5,12 +5,17 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from orchestrator.plan.order import permutation_check
+from orchestrator.plan.sources import Mixture
 from orchestrator.plan.stream import StreamPlan
 from orchestrator.spec.job import JobSpec
 from orchestrator.spec.transform import TransformSpec
 
 DATA_PART = "data"
+COUNTS_PART = "what the rows give"
 CODE_SUFFIX = ", code"
 _ARGUMENTS_SUFFIX = ", arguments"
 _KIND_SUFFIX = ", kind"
@@ -48,13 +53,28 @@ def order_fingerprint(
         "shuffle": shuffle if shuffle != "window" else f"window of {'all' if whole else window}",
         "shuffle generator": permutation_check(),
     }
+    if stream.mixture is not None:
+        parts |= _mixture_parts(stream.mixture, stream.index.fragment_rows)
     for name, transform in counted_transforms(spec):
         parts[f"{name}{_ARGUMENTS_SUFFIX}"] = json.dumps(transform.with_, sort_keys=True)
         if transform.changes_rows:
             length = f" to {transform.length}" if transform.length else ""
             parts[f"{name}{_KIND_SUFFIX}"] = f"{transform.kind}{length}"
         parts[f"{name}{CODE_SUFFIX}"] = transform_hashes[transform.use]
+    counting = stream.counting
+    if counting is not None and counting.digests is not None:
+        parts[COUNTS_PART] = hashlib.sha256(counting.digests.tobytes()).hexdigest()
     return Fingerprint(parts=parts)
+
+
+def _mixture_parts(mixture: Mixture, fragment_rows: NDArray[np.int64]) -> dict[str, str]:
+    """Where each source begins and ends, and the weights from each position on."""
+    sources = [
+        f"{source.name}: {int(fragment_rows[source.start : source.stop].sum())} rows"
+        for source in mixture.sources
+    ]
+    weights = {f"weights from row {phase.start}": mixture.told(phase) for phase in mixture.phases}
+    return {"sources": ", ".join(sources), **weights}
 
 
 def counted_transforms(spec: JobSpec) -> Iterator[tuple[str, TransformSpec]]:
@@ -76,7 +96,7 @@ def differences(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str
             whole = name.removesuffix(CODE_SUFFIX).removesuffix(_ARGUMENTS_SUFFIX)
             whole = whole.removesuffix(_KIND_SUFFIX)
             lines[whole] = f"{whole} is {'new' if was is None else 'gone'}"
-        elif name == DATA_PART or name.endswith(CODE_SUFFIX):
+        elif name in (DATA_PART, COUNTS_PART) or name.endswith(CODE_SUFFIX):
             lines[name] = f"{name} changed"
         else:
             lines[name] = "{} was {}, is now {}".format(name, *_apart(was, now))

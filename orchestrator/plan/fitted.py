@@ -54,6 +54,12 @@ def fitted_problems(spec: JobSpec, fitted: Collection[str]) -> Iterator[str]:
                 f"transform {transform.use} is fitted on what {on_gpu} makes, which needs a GPU,"
                 " and rows are measured without one; move the fitted transform before it"
             )
+        packing = next((earlier.use for earlier in before if earlier.kind == "pack"), None)
+        if transform.use in fitted and packing is not None:
+            yield (
+                f"transform {transform.use} is fitted on what {packing} packs, and samples are"
+                " packed anew in each epoch; move the fitted transform before it"
+            )
         before.append(transform)
 
 

@@ -70,6 +70,11 @@ class StreamGeometry:
         epoch, step = divmod(global_step, self.steps_per_epoch)
         return Cursor(epoch=epoch, step=step)
 
+    def samples_before(self, global_step: int) -> int:
+        """Samples in the first `global_step` steps of the whole run."""
+        epoch, step = divmod(global_step, self.steps_per_epoch)
+        return epoch * self.rows + min(step * self.batch, self.rows)
+
     def superblock(self, number: int) -> Superblock:
         """The superblock with this number, counted through all epochs."""
         epoch, inside = divmod(number, self.superblocks_per_epoch)

@@ -2,12 +2,15 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.errors import DataError
+
+_COLUMNS_HINT = "name the columns that all sources have in dataset.train.columns"
 # Files that a message names.
 _SHOWN = 3
 
@@ -47,13 +50,26 @@ class Column:
     has_nulls: bool
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IndexedSource:
+    """One of several sources: fragments [start, stop) of the index."""
+
+    name: str
+    start: int
+    stop: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class DatasetIndex:
-    """All fragments of one split; the row with number r is row r of their concatenation."""
+    """All fragments of one split; the row with number r is row r of their concatenation.
+
+    `mixed` has the sources that are mixed, end to end; it is empty where there is but one.
+    """
 
     fragments: tuple[Fragment, ...]
     columns: tuple[Column, ...]
     sources: tuple[SourceFile, ...] = ()
+    mixed: tuple[IndexedSource, ...] = ()
 
     @cached_property
     def fragment_rows(self) -> NDArray[np.int64]:
@@ -107,6 +123,61 @@ class DatasetIndex:
             _relative(source.path, root): f"{source.rows} rows, {source.digest}"
             for source in self.sources
         }
+
+
+def join_indexes(indexes: Mapping[str, DatasetIndex], *, where: str) -> DatasetIndex:
+    """The index of several sources, one after another, by their names.
+
+    Args:
+        where: the spec's path of the sources, for messages.
+
+    Raises:
+        DataError: two sources have other columns, or a file in common.
+    """
+    (first, *_), (model, *_) = indexes, indexes.values()
+    mixed: list[IndexedSource] = []
+    owners: dict[str, str] = {}
+    for name, index in indexes.items():
+        _check_like(model, index, f"{where}.{first}", f"{where}.{name}")
+        for path in dict.fromkeys(fragment.path for fragment in index.fragments):
+            if (owner := owners.setdefault(path, name)) != name:
+                raise DataError(
+                    f"{where}.{name}: {path} is a file of {where}.{owner} too, and a row belongs"
+                    " to one source"
+                )
+        start = mixed[-1].stop if mixed else 0
+        mixed.append(IndexedSource(name=name, start=start, stop=start + len(index.fragments)))
+    gaps = {
+        column.name for index in indexes.values() for column in index.columns if column.has_nulls
+    }
+    return DatasetIndex(
+        fragments=tuple(part for index in indexes.values() for part in index.fragments),
+        columns=tuple(replace(column, has_nulls=column.name in gaps) for column in model.columns),
+        sources=tuple(file for index in indexes.values() for file in index.sources),
+        mixed=tuple(mixed),
+    )
+
+
+def _check_like(model: DatasetIndex, other: DatasetIndex, where: str, other_where: str) -> None:
+    """Checks that a source has the columns of the first one, in whatever order."""
+    wanted, got = ({c.name: c.dtype for c in index.columns} for index in (model, other))
+    for name, dtype in wanted.items():
+        if name not in got:
+            raise DataError(
+                f"{other_where}: there is no column {name!r}, but {where} has it",
+                hint=_COLUMNS_HINT,
+            )
+        if got[name] != dtype:
+            raise DataError(
+                f"{other_where}: column {name!r} is {got[name]}, but {dtype} in {where}",
+                hint=f"write all sources with one type, or leave {name!r} out of"
+                " dataset.train.columns",
+            )
+    if extra := [name for name in got if name not in wanted]:
+        raise DataError(
+            f"{other_where}: there is a column {extra[0]!r}, which {where} lacks",
+            hint=_COLUMNS_HINT,
+        )
 
 
 def file_changes(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:

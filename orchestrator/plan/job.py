@@ -8,8 +8,9 @@ from orchestrator.errors import PlanError
 from orchestrator.plan.counting import Counting, counting_problems, empty_problem, plan_counting
 from orchestrator.plan.fingerprint import Fingerprint, order_fingerprint
 from orchestrator.plan.fitted import PlannedFit, fitted_problems, plan_fits
-from orchestrator.plan.geometry import StreamGeometry
+from orchestrator.plan.geometry import Cursor, StreamGeometry
 from orchestrator.plan.index import DatasetIndex
+from orchestrator.plan.open_epoch import OpenEpoch
 from orchestrator.plan.origins import Counts
 from orchestrator.plan.preflight import find_problems, find_warnings, refusal
 from orchestrator.plan.resources import ClusterCapacity, ResourcePlan, job_resources
@@ -77,10 +78,20 @@ class JobPlan:
         extra = step >= self.total_steps and self.total_steps % self.validate_every != 0
         return done + int(extra)
 
-    def streams_from(self, step: int) -> list[tuple[StreamPlan, range]]:
-        """The streams that are still needed after `step` steps, each with its superblocks."""
+    def streams_from(
+        self, step: int, open_epoch: OpenEpoch | None = None
+    ) -> list[tuple[StreamPlan, range]]:
+        """The streams that are still needed after `step` steps, each with its superblocks.
+
+        Args:
+            open_epoch: what is done of the epoch, where that is not just its first steps; some of
+                the superblocks may then be done.
+        """
         geometry = self.train.geometry
-        first = geometry.superblock_of(geometry.cursor(step))
+        cursor = geometry.cursor(step)
+        if open_epoch is not None:
+            cursor = Cursor(epoch=cursor.epoch, step=open_epoch.first_left)
+        first = geometry.superblock_of(cursor)
         last = geometry.superblock_of(geometry.cursor(self.total_steps - 1))
         streams = [(self.train, range(first, last + 1))]
         if self.validation is not None:
@@ -124,6 +135,7 @@ def build_plan(
         streams["train"].stages,
         streams["validation"].stages if "validation" in streams else (),
         capacity,
+        relaxed=streams["train"].relaxed,
     )
     train_stream, kept = streams["train"], streams.get("validation")
     problems = [
@@ -144,7 +156,7 @@ def build_plan(
         resources=resources,
         fingerprint=order_fingerprint(spec, train_stream, transform_hashes),
         transform_hashes=transform_hashes,
-        warnings=tuple(find_warnings(spec, train_stream, kept, resources)),
+        warnings=tuple(find_warnings(spec, train_stream, kept, resources, total)),
     )
 
 

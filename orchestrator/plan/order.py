@@ -6,7 +6,7 @@ of it, numbered through the whole data set in the order of the index.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Rows = NDArray[np.int64]
+Counts = NDArray[np.int32]
 
 # Told apart, so that the order of fragments and the order inside windows never share a stream.
 _FRAGMENT_STREAM, _WINDOW_STREAM = 1, 2
@@ -128,10 +129,16 @@ class SampleOrder:
         """What the task for this window reads, found in O(log fragments)."""
         start = number * self.window_rows
         rows = min(start + self.window_rows, self.rows) - start
-        pieces = self.pieces_between(epoch, start, start + rows)
-        key = (self._seed, epoch, _WINDOW_STREAM, number) if self._shuffle_rows else None
-        segment = Segment(source_pass=epoch, pieces=pieces, key=key)
+        segment = self.segment(epoch, start, start + rows, window=number)
         return Window(epoch=epoch, number=number, start=start, rows=rows, segments=(segment,))
+
+    def segment(self, epoch: int, start: int, stop: int, *, window: int) -> Segment:
+        """Samples [start, stop) of an epoch, to be shuffled among themselves as a window asks."""
+        return Segment(
+            source_pass=epoch,
+            pieces=self.pieces_between(epoch, start, stop),
+            key=(self._seed, epoch, _WINDOW_STREAM, window) if self._shuffle_rows else None,
+        )
 
     def pieces_between(self, epoch: int, start: int, stop: int) -> tuple[Piece, ...]:
         """The pieces that samples [start, stop) of an epoch are made of, before any shuffle."""
@@ -167,15 +174,18 @@ class SampleOrder:
 
     def rows_between(self, epoch: int, start: int, stop: int) -> Rows:
         """The rows at positions [start, stop) of an epoch, clipped to its end."""
-        stop = min(stop, self.rows)
         parts = [np.empty(0, dtype=np.int64)]
-        while start < stop:
-            number = start // self.window_rows
-            first = number * self.window_rows
-            until = min(stop, first + self.window_rows)
-            parts.append(self._window_rows_cached(epoch, number)[start - first : until - first])
-            start = until
+        for number, part in cut_by_window(self.window_rows, start, min(stop, self.rows)):
+            parts.append(self._window_rows_cached(epoch, number)[part])
         return np.concatenate(parts)
+
+    def passes(self, window: Window, counts: Sequence[int]) -> Counts | None:
+        """Which pass over its source each of a window's samples belongs to: None, its epoch."""
+        return None
+
+    def passes_between(self, epoch: int, start: int, stop: int) -> Counts | None:
+        """Which pass over its source each sample belongs to: None, its epoch."""
+        return None
 
     def read_amplification(self, epoch: int = 0) -> float:
         """Rows read for each row used, since a fragment on a window's edge is read twice."""
@@ -196,6 +206,15 @@ class SampleOrder:
 
     def _rows_of_window(self, epoch: int, number: int) -> Rows:
         return self.row_numbers(self.window(epoch, number))
+
+
+def cut_by_window(window_rows: int, start: int, stop: int) -> Iterator[tuple[int, slice]]:
+    """The windows that positions [start, stop) lie in, and which part of each."""
+    while start < stop:
+        number, inside = divmod(start, window_rows)
+        until = min(stop, start - inside + window_rows)
+        yield number, slice(inside, until - start + inside)
+        start = until
 
 
 def permutation_check() -> str:

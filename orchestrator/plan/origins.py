@@ -50,6 +50,22 @@ class Origins:
                 keys = keys + self.passes.astype(np.uint64) * _PASS_STRIDE
         return keys
 
+    def within_rows(self) -> Rows:
+        """What tells samples of the same row apart, in their order, int64 [n]."""
+        if self.parts is not None:
+            return self.parts.astype(np.int64)
+        if self.spans is not None:
+            starts = [np.frombuffer(cell, SPAN, count=1)["start"][0] for cell in self.spans]
+            return np.array(starts, dtype=np.int64)
+        return np.zeros(len(self), dtype=np.int64)
+
+    def draw_epoch(self, epoch: int) -> int:
+        """The epoch that their random numbers are those of.
+
+        Where sources are mixed it says nothing of how often a row was seen; their passes do.
+        """
+        return epoch if self.passes is None else 0
+
     def evidence(self) -> bytes:
         """The bytes that a digest of these samples, one after another, is made of."""
         pieces = [np.ascontiguousarray(self.rows, dtype="<i8").tobytes()]

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from orchestrator.plan.origins import SPAN, Counts, Rows, Spans
 
+SpanRecords = NDArray[np.void]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Packed:
@@ -20,7 +22,7 @@ class Packed:
     """
 
     places: Rows
-    pieces: NDArray[np.void]
+    pieces: SpanRecords
     sample: Rows
     samples: int
 
@@ -44,7 +46,7 @@ class Packed:
         return np.repeat(inside + 1, lengths).astype(np.int32)
 
 
-def spans_between(counts: Counts, first_row: int, start: int, stop: int) -> NDArray[np.void]:
+def spans_between(counts: Counts, first_row: int, start: int, stop: int) -> SpanRecords:
     """The spans that tokens [start, stop) of consecutive rows are made of.
 
     Args:
@@ -60,7 +62,7 @@ def spans_between(counts: Counts, first_row: int, start: int, stop: int) -> NDAr
     return spans
 
 
-def pack(spans: NDArray[np.void], shuffle: Rows | None, length: int) -> Packed:
+def pack(spans: SpanRecords, shuffle: Rows | None, length: int) -> Packed:
     """Spans in the order of the shuffle, cut into samples of `length` tokens; the last is shorter.
 
     Args:

@@ -9,6 +9,7 @@ from orchestrator.plan.geometry import (
     nearest_batches,
     share_well,
 )
+from orchestrator.plan.mixture_report import mixture_problems, mixture_warnings
 from orchestrator.plan.resources import ClusterCapacity, ResourcePlan
 from orchestrator.plan.stream import StreamPlan
 from orchestrator.spec.job import JobSpec
@@ -25,6 +26,7 @@ def find_problems(
     return [
         *_missing_problems(spec),
         *_device_problems(spec),
+        *mixture_problems(train),
         *_column_problems(train, validation),
         *_lane_problems(spec, train.geometry),
         *_superblock_problems(train.geometry),
@@ -41,11 +43,16 @@ def refusal(problems: Sequence[str], resources: ResourcePlan) -> PlanError:
 
 
 def find_warnings(
-    spec: JobSpec, stream: StreamPlan, validation: StreamPlan | None, resources: ResourcePlan
+    spec: JobSpec,
+    stream: StreamPlan,
+    validation: StreamPlan | None,
+    resources: ResourcePlan,
+    total_steps: int,
 ) -> list[str]:
     """What will work, but not well, a line each."""
     return [
         *_reading_warnings(stream),
+        *mixture_warnings(stream, total_steps),
         *_batch_warnings(spec, stream.geometry),
         *_column_warnings(stream, validation),
         *_sharing_warnings(spec, resources),

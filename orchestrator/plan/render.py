@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pydantic import JsonValue
 
 from orchestrator.plan.job import JobPlan
+from orchestrator.plan.mixture_report import mixture_json, mixture_text
 from orchestrator.plan.resources import Need
 from orchestrator.plan.stream import PREFETCHED_BLOCKS, StreamPlan
 from orchestrator.units import Interval, format_bytes, format_count
@@ -42,8 +43,11 @@ def render_json(plan: JobPlan) -> dict[str, JsonValue]:
         "name": plan.spec.name,
         "run_dir": str(plan.run_dir),
         "splits": {stream.split: _split_json(stream) for stream in splits},
+        "mixture": mixture_json(plan.train, plan.total_steps),
         "steps_per_epoch": geometry.steps_per_epoch,
         "total_steps": plan.total_steps,
+        "counted": plan.is_counted,
+        "order": plan.spec.dataset.order,
         "global_batch_size": geometry.batch,
         "workers": plan.workers,
         "lanes": geometry.lanes,
@@ -78,6 +82,8 @@ def render_json(plan: JobPlan) -> dict[str, JsonValue]:
 def _topics(plan: JobPlan) -> Iterator[tuple[str, str]]:
     geometry, train = plan.train.geometry, plan.train
     yield "train", _split_text(train)
+    if train.mixture is not None:
+        yield "mixture", "\n".join(mixture_text(train, plan.total_steps))
     yield "validation", _split_text(plan.validation) if plan.validation else "none"
     epochs = plan.total_steps / geometry.steps_per_epoch
     yield (
@@ -87,6 +93,8 @@ def _topics(plan: JobPlan) -> Iterator[tuple[str, str]]:
     )
     last = geometry.step_rows(geometry.steps_per_epoch - 1)
     short = f"; the last one of an epoch has {last}" if last < geometry.batch else ""
+    if (guess := _guess(plan)) is not None:
+        yield "counting", guess
     yield "global batch", f"{format_count(geometry.batch)} rows{short}"
     yield "order", _order(plan)
     few, many = _lanes_per_worker(plan)
@@ -114,6 +122,16 @@ def _topics(plan: JobPlan) -> Iterator[tuple[str, str]]:
         yield "validations", f"{every} and at the end, {format_count(count)} in all"
     yield "run directory", str(plan.run_dir)
     yield "fingerprint", f"{plan.fingerprint.digest[:16]} of the order"
+
+
+def _guess(plan: JobPlan) -> str | None:
+    """What is done about transforms that change the number of rows; None where there are none."""
+    if all(stream.counting is None for stream in plan.streams):
+        return None
+    changing = [spec for spec in plan.spec.transforms if spec.changes_rows]
+    uses = [f"{spec.use} ({spec.kind})" for spec in changing]
+    text = f"{', '.join(uses)}: what each row gives is counted in one pass before training"
+    return text if plan.is_counted else f"{text}; until then all numbers of steps are a guess"
 
 
 def _fitted(plan: JobPlan) -> Iterator[str]:
@@ -175,6 +193,7 @@ def _split_json(stream: StreamPlan) -> dict[str, JsonValue]:
     index = stream.index
     return {
         "rows": index.rows,
+        "samples": stream.geometry.rows,
         "fragments": len(index.fragments),
         "files": index.files,
         "bytes": index.bytes,
@@ -183,12 +202,18 @@ def _split_json(stream: StreamPlan) -> dict[str, JsonValue]:
 
 
 def _order(plan: JobPlan) -> str:
+    relaxed = "; relaxed: superblocks in the order in which they are ready"
+    return _shuffle(plan) + (relaxed if plan.train.relaxed else "")
+
+
+def _shuffle(plan: JobPlan) -> str:
     shuffle = plan.spec.dataset.shuffle.type
+    mixed = plan.train.mixture is not None
+    every = "pass over each source" if mixed else "epoch"
     if shuffle == "none":
-        return "as the files are, the same in every epoch"
-    if shuffle == "fragments":
-        return f"fragments shuffled anew in each epoch, seed {plan.spec.seed}"
-    return f"fragments and rows shuffled anew in each epoch, seed {plan.spec.seed}"
+        return f"as the files are, the same in every {every}"
+    what = "fragments" if shuffle == "fragments" else "fragments and rows"
+    return f"{what} shuffled anew in {'every' if mixed else 'each'} {every}, seed {plan.spec.seed}"
 
 
 def _window(plan: JobPlan) -> str:

@@ -18,6 +18,8 @@ from orchestrator.units import format_count
 
 # Ray schedules the making of window numbers as one task of one CPU, in each stream.
 NUMBERING_CPUS = 1.0
+# The one worker that shares out the superblocks of a relaxed stream only copies bytes.
+SHARING_CPUS = 0.1
 _TRAINING = "training"
 # Kinds of node that a message lists.
 _SHOWN = 5
@@ -182,8 +184,12 @@ def auto_workers(
     return max(1, largest_number(fits, capacity.cores))
 
 
-def stage_needs(stages: Sequence[Stage], *, what: str) -> list[Need]:
-    """The needs of a stream: its pools and the task that numbers its windows."""
+def stage_needs(stages: Sequence[Stage], *, what: str, sharing: bool = False) -> list[Need]:
+    """The needs of a stream: its pools and the task that numbers its windows.
+
+    Args:
+        sharing: whether it has a worker that shares out the superblocks.
+    """
     needs = [
         Need(
             what=what if not position else f"{what}, stage {position + 1}",
@@ -194,7 +200,10 @@ def stage_needs(stages: Sequence[Stage], *, what: str) -> list[Need]:
         )
         for position, stage in enumerate(stages)
     ]
-    return [*needs, Need(what=f"{what}, numbering", cpus_each=NUMBERING_CPUS)]
+    needs.append(Need(what=f"{what}, numbering", cpus_each=NUMBERING_CPUS))
+    if sharing:
+        needs.append(Need(what=f"{what}, sharing out", cpus_each=SHARING_CPUS))
+    return needs
 
 
 def job_resources(
@@ -202,8 +211,11 @@ def job_resources(
     training_stages: Sequence[Stage],
     validation_stages: Sequence[Stage],
     capacity: ClusterCapacity,
+    *,
+    relaxed: bool = False,
 ) -> ResourcePlan:
     """Everything that a job runs at once; without validation there are no stages of it."""
+    sharing = relaxed and scaling.workers > 1
     needs = [
         Need(
             what=_TRAINING,
@@ -212,7 +224,7 @@ def job_resources(
             cpus_each=scaling.cpus_per_worker,
             gpus_each=scaling.gpus_per_worker,
         ),
-        *stage_needs(training_stages, what="preprocessing"),
+        *stage_needs(training_stages, what="preprocessing", sharing=sharing),
     ]
     if validation_stages:
         needs += stage_needs(validation_stages, what="validation")

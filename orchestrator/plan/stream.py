@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from orchestrator.plan.counting import Counting
 from orchestrator.plan.geometry import StreamGeometry, cut_stream, default_lanes
 from orchestrator.plan.index import DatasetIndex
+from orchestrator.plan.mixture import MixedOrder, Order
 from orchestrator.plan.order import SampleOrder
 from orchestrator.plan.origins import Rows
 from orchestrator.plan.resources import ClusterCapacity, auto_workers, job_resources
+from orchestrator.plan.sources import Mixture, find_mixture, mixed_bytes_per_row
 from orchestrator.plan.stages import Stage, make_stages
 from orchestrator.spec.job import JobSpec
 from orchestrator.spec.transform import Split, TransformSpec
@@ -28,6 +31,8 @@ class StreamPlan:
     """Everything a worker has to know about a stream except where it starts and ends.
 
     `epochs_differ` is true for training; every pass over the validation rows is the same.
+    `mixture` tells apart the sources where there are several. `relaxed`
+    means that the superblocks of an epoch come in the order in which they are ready.
     """
 
     split: Split
@@ -39,10 +44,13 @@ class StreamPlan:
     shuffle_rows: bool
     epochs_differ: bool
     counting: Counting | None = None
+    mixture: Mixture | None = None
+    relaxed: bool = False
 
-    def sample_order(self) -> SampleOrder:
+    def sample_order(self) -> Order:
         """The order of the rows, as arithmetic."""
-        return SampleOrder(
+        kind = SampleOrder if self.mixture is None else partial(MixedOrder, mixture=self.mixture)
+        return kind(
             self.fragment_units,
             window_rows=self.geometry.window_steps * self.geometry.batch,
             seed=self.seed,
@@ -66,7 +74,8 @@ class StreamPlan:
     @property
     def bytes_per_row(self) -> float:
         """Source bytes of a sample, on average."""
-        return self.index.bytes / max(1, self.geometry.rows)
+        row_bytes = mixed_bytes_per_row(self.index, self.mixture)
+        return row_bytes * self.index.rows / max(1, self.geometry.rows)
 
     @property
     def transforms(self) -> tuple[TransformSpec, ...]:
@@ -98,20 +107,23 @@ def plan_streams(
     kept = make_stages(spec.transforms, split="validation", pool=scaling.validation, auto_workers=1)
     # With none in the pools that are left open: what remains of the cluster is theirs.
     pools = make_stages(spec.transforms, split="train", pool=scaling.preprocessing, auto_workers=0)
-    fixed = job_resources(scaling, pools, kept if validation is not None else (), capacity)
+    relaxed = spec.dataset.order == "relaxed"
+    fixed = job_resources(
+        scaling, pools, kept if validation is not None else (), capacity, relaxed=relaxed
+    )
     workers = auto_workers(
         capacity=capacity,
         taken=fixed.needs,
         pools=[stage for stage in pools if not stage.workers[1]],
     )
     shuffle = spec.dataset.shuffle
+    window = shuffle.rows if shuffle.type == "window" else None
+    mixture = find_mixture(spec.dataset.train, train)
     streams: dict[Split, StreamPlan] = {}
     streams["train"] = StreamPlan(
         split="train",
         index=train,
-        geometry=_geometry(
-            spec, train, counting["train"], shuffle.rows if shuffle.type == "window" else None
-        ),
+        geometry=_geometry(spec, train, counting["train"], window, mixture),
         counting=counting["train"],
         stages=make_stages(
             spec.transforms,
@@ -123,12 +135,14 @@ def plan_streams(
         shuffle_fragments=shuffle.type != "none",
         shuffle_rows=shuffle.type == "window",
         epochs_differ=True,
+        mixture=mixture,
+        relaxed=relaxed,
     )
     if validation is not None:
         streams["validation"] = StreamPlan(
             split="validation",
             index=validation,
-            geometry=_geometry(spec, validation, counting["validation"], None),
+            geometry=_geometry(spec, validation, counting["validation"], None, None),
             counting=counting["validation"],
             stages=kept,
             seed=spec.seed,
@@ -140,16 +154,18 @@ def plan_streams(
 
 
 def _geometry(
-    spec: JobSpec, index: DatasetIndex, counting: Counting | None, window: int | str | None
+    spec: JobSpec,
+    index: DatasetIndex,
+    counting: Counting | None,
+    window: int | str | None,
+    mixture: Mixture | None,
 ) -> StreamGeometry:
     """The cuts of a stream; `window` None is for one whose rows are not permuted in windows."""
-    total = index.rows
-    if counting is not None:
-        # Of a stream that nothing is left of there is a plan too, to say so with.
-        total = max(1, -(-int(counting.fragment_units(index).sum()) // counting.length))
+    # Of a stream that nothing is left of there is a plan too, to say so with.
+    total = max(1, _samples(index, counting, mixture))
     batch = spec.training.global_batch_size
     lanes = default_lanes(batch) if spec.scaling.lanes == "auto" else spec.scaling.lanes
-    row_bytes = max(1.0, index.bytes / max(1, total))
+    row_bytes = max(1.0, mixed_bytes_per_row(index, mixture) * index.rows / total)
     if window == "all":
         rows = total
     elif isinstance(window, int):
@@ -168,3 +184,13 @@ def _geometry(
             1, min(MOST_SUPERBLOCK_STEPS, int(SUPERBLOCK_BYTES / (row_bytes * batch)))
         ),
     )
+
+
+def _samples(index: DatasetIndex, counting: Counting | None, mixture: Mixture | None) -> int:
+    """Samples in an epoch: as many as one pass over each source gives."""
+    if counting is None:
+        return index.rows
+    units = counting.fragment_units(index)
+    sources = mixture.sources if mixture else ()
+    parts = [units[source.start : source.stop] for source in sources] or [units]
+    return sum(-(-int(part.sum()) // counting.length) for part in parts)

@@ -73,6 +73,10 @@ def of_event(event: Event, *, total_steps: int) -> Happening:
             word, details = "fitting", str(fields.get("use"))
         case "fitted":
             word, details = "fitted", _fitted(event)
+        case "counting":
+            word, details = "counting", f"{fields.get('split')} rows: {fields.get('uses')}"
+        case "counted":
+            word, details = "counted", _counted(event)
         case "starved":
             word, details = "starved", one_line(str(fields.get("cause")))
         case "waiting-for-data":
@@ -121,6 +125,18 @@ def _fitted(event: Event) -> str:
     if isinstance(rows, int) and isinstance(seconds, int | float):
         parts.append(f"to {format_count(rows)} rows in {format_duration(seconds)}")
     return "  ".join(parts)
+
+
+def _counted(event: Event) -> str:
+    rows, filtered = event.fields.get("rows"), event.fields.get("filtered")
+    seconds = event.fields.get("seconds")
+    parts = [f"{event.fields.get('split')} rows"]
+    if isinstance(rows, int) and isinstance(filtered, int) and isinstance(seconds, int | float):
+        parts.append(
+            f"{format_count(rows)}, {format_count(filtered)} of them filtered out, in"
+            f" {format_duration(seconds)}"
+        )
+    return ": ".join(parts)
 
 
 def _waiting(event: Event) -> str:

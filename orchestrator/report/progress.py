@@ -141,9 +141,21 @@ class ProgressDisplay:
             self._set_phase(f"fitting {event.fields.get('use')}")
         elif event.event == "fitted":
             self._set_phase("starting workers")
+        elif event.event == "counting":
+            self._set_phase(f"counting what the rows give: {event.fields.get('uses')}")
+        elif event.event == "planned":
+            self._take_length(event)
+            return
         elif event.event == "finished":
             self._print_progress()
         self._tell(of_event(event, total_steps=self._length.total_steps))
+
+    def _take_length(self, event: Event) -> None:
+        total, per_epoch = event.fields.get("total_steps"), event.fields.get("steps_per_epoch")
+        if isinstance(total, int) and isinstance(per_epoch, int):
+            self._length = RunLength(
+                total_steps=total, steps_per_epoch=per_epoch, epochs=-(-total // per_epoch)
+            )
 
     def _take_progress(self, record: TrainRecord) -> None:
         if record.attempt > self._attempt:

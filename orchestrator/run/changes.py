@@ -7,6 +7,7 @@ from pathlib import Path
 from orchestrator.errors import PlanError
 from orchestrator.plan.fingerprint import (
     CODE_SUFFIX,
+    COUNTS_PART,
     DATA_PART,
     counted_transforms,
     differences,
@@ -36,6 +37,9 @@ def check_unchanged(parts: Mapping[str, str], plan: JobPlan) -> None:
     Raises:
         PlanError: with a line for each thing that has changed.
     """
+    if not plan.is_counted:
+        # What is not known yet has not changed.
+        parts = {name: part for name, part in parts.items() if name != COUNTS_PART}
     lines = differences(parts, plan.fingerprint.parts)
     if not lines:
         return

@@ -85,10 +85,11 @@ def open_run(plan: "JobPlan") -> RunDirectory:
     return directory
 
 
-def replace_file(path: Path, text: str) -> None:
+def replace_file(path: Path, content: str | bytes) -> None:
     """Writes a file so that a reader sees the old or the new one, never a part."""
     with storage_errors("write", path):
-        staged = write_synced(path.with_name(f".{path.name}.{os.getpid()}.tmp"), text.encode())
+        data = content.encode() if isinstance(content, str) else content
+        staged = write_synced(path.with_name(f".{path.name}.{os.getpid()}.tmp"), data)
         staged.chmod(0o600)
         staged.replace(path)
         sync(path.parent)

@@ -17,6 +17,7 @@ from orchestrator.plan.job import JobPlan
 from orchestrator.report.records import parse_events
 from orchestrator.report.status import last_word
 from orchestrator.run.changes import check_unchanged
+from orchestrator.run.counting import count_plan
 from orchestrator.run.directory import RunDirectory
 from orchestrator.run.export import export_model
 from orchestrator.run.failure import Failure, GiveUp, decide, describe_failure
@@ -60,6 +61,7 @@ class Driver:
             OrchestratorError: an attempt failed in a way that another would not mend, or the
                 budget is spent.
         """
+        self._count(interrupts)
         number = max((a.driver for a in self._directory.attempts.all()), default=0) + 1
         failures: list[Failure] = []
         while True:
@@ -86,6 +88,27 @@ class Driver:
             else:
                 self._tell("finished", attempt.number, step=self._plan.total_steps)
                 return
+
+    def _count(self, interrupts: Interrupts) -> None:
+        """Completes the plan, where its steps are not known before the rows are counted."""
+
+        def check() -> None:
+            self._lease.check()
+            if interrupts.asked:
+                raise KeyboardInterrupt
+
+        newest = self._newest()
+        checkpoint, failures = newest.name if newest else None, list[Failure]()
+        while not self._plan.is_counted:
+            try:
+                with interrupts.noted():
+                    fitted = self._preprocessing.from_checkpoint(checkpoint, None, check=check)
+                    self._plan = count_plan(
+                        self._plan, self._directory, self._events, fitted, check=check
+                    )
+            except RayError as error:
+                failures.append(describe_failure(error, step=0))
+                self._end_or_go_on(failures, error)
 
     def _watch(
         self, attempt: Attempt, interrupts: Interrupts, say: Callable[[str], None]

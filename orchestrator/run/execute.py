@@ -14,6 +14,7 @@ from orchestrator.report.follow import Follower
 from orchestrator.report.progress import ProgressDisplay
 from orchestrator.report.summary import RunSummary
 from orchestrator.run.aside import set_aside
+from orchestrator.run.counting import with_known_counts
 from orchestrator.run.describe import describe_run
 from orchestrator.run.directory import RunDirectory, open_run
 from orchestrator.run.driver import Driver
@@ -62,8 +63,11 @@ def execute(
         hold_lease(directory.path, say=say) as lease,
         JsonLinesWriter(directory.events) as events,
     ):
+        plan = with_known_counts(plan, directory)
         driver = Driver(plan, directory, events, lease)
-        done = driver.steps_done() >= plan.total_steps
+        # Asked in any case: it refuses to go on from a checkpoint of other rows.
+        steps_done = driver.steps_done()
+        done = plan.is_counted and steps_done >= plan.total_steps
         if done:
             say(f"the run {plan.spec.name} is already finished; --fresh starts it over")
         else:

@@ -9,10 +9,12 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.config import FailureConfig
 
 from orchestrator.checkpoint.attempts import Attempt
+from orchestrator.checkpoint.open_epoch import read_open_epoch
 from orchestrator.data.fitted import FittedState
 from orchestrator.data.pipeline import build_stream
 from orchestrator.data.split import ExactDataConfig
 from orchestrator.plan.job import JobPlan
+from orchestrator.plan.open_epoch import OpenEpoch
 from orchestrator.run.apart import run_apart
 from orchestrator.run.cluster import collective_backend
 from orchestrator.run.directory import RunDirectory
@@ -44,7 +46,8 @@ def _trainer(
     plan: JobPlan, directory: RunDirectory, attempt: Attempt, fitted: tuple[FittedState, ...]
 ) -> TorchTrainer:
     scaling = plan.spec.scaling
-    config = _worker_config(plan, directory, attempt, fitted)
+    open_epoch = _open_epoch(plan, directory, attempt)
+    config = _worker_config(plan, directory, attempt, open_epoch, fitted)
     return TorchTrainer(
         train_worker,
         train_loop_config={"config": config},
@@ -56,7 +59,7 @@ def _trainer(
         torch_config=TorchConfig(
             backend=collective_backend(gpus_per_worker=scaling.gpus_per_worker)
         ),
-        datasets=_streams(plan, attempt.step, fitted),
+        datasets=_streams(plan, attempt.step, open_epoch, fitted),
         dataset_config=ExactDataConfig(),
         run_config=RunConfig(
             # A name of its own: under the old one Ray would resume from a file of its own.
@@ -67,8 +70,19 @@ def _trainer(
     )
 
 
+def _open_epoch(plan: JobPlan, directory: RunDirectory, attempt: Attempt) -> OpenEpoch | None:
+    """What the attempt's checkpoint says of its epoch, beside the step."""
+    if attempt.checkpoint is None:
+        return None
+    cursor = plan.train.geometry.cursor(attempt.step)
+    return read_open_epoch(directory.path / "checkpoints" / attempt.checkpoint, cursor)
+
+
 def _streams(
-    plan: JobPlan, step: int, fitted: tuple[FittedState, ...]
+    plan: JobPlan,
+    step: int,
+    open_epoch: OpenEpoch | None,
+    fitted: tuple[FittedState, ...],
 ) -> dict[str, Dataset | Callable[[], Dataset]]:
     """The data sets of an attempt that begins after `step` steps."""
     root = Path(plan.spec.runtime.working_dir)
@@ -78,14 +92,19 @@ def _streams(
             root=root,
             workers=plan.workers,
             superblocks=superblocks,
+            open_epoch=open_epoch if stream.split == "train" else None,
             fitted=fitted,
         )
-        for stream, superblocks in plan.streams_from(step)
+        for stream, superblocks in plan.streams_from(step, open_epoch)
     }
 
 
 def _worker_config(
-    plan: JobPlan, directory: RunDirectory, attempt: Attempt, fitted: tuple[FittedState, ...]
+    plan: JobPlan,
+    directory: RunDirectory,
+    attempt: Attempt,
+    open_epoch: OpenEpoch | None,
+    fitted: tuple[FittedState, ...],
 ) -> WorkerConfig:
     chosen = None
     if attempt.checkpoint is not None and attempt.checkpoint_digest is not None:
@@ -98,6 +117,7 @@ def _worker_config(
         step=attempt.step,
         checkpoint=chosen,
         fitted=fitted,
+        open_epoch=open_epoch,
     )
 
 

@@ -9,13 +9,14 @@ from orchestrator.checkpoint.space import check_space, check_storage
 from orchestrator.data.parquet_index import index_parquet
 from orchestrator.data.transforms import BoundTransform
 from orchestrator.errors import SpecError
-from orchestrator.plan.index import DatasetIndex
+from orchestrator.plan.index import DatasetIndex, join_indexes
 from orchestrator.plan.job import JobPlan, build_plan
 from orchestrator.plan.resources import ClusterCapacity
 from orchestrator.run.cluster import capacity_of
 from orchestrator.spec.check import check_symbols
-from orchestrator.spec.dataset import SourceSpec
+from orchestrator.spec.dataset import TrainSpec
 from orchestrator.spec.job import JobSpec
+from orchestrator.spec.source import MixtureSpec
 from orchestrator.symbols import symbol_fingerprint
 from orchestrator.train.user_loop import load_training
 
@@ -56,8 +57,15 @@ def plan_job(spec: JobSpec, *, capacity: ClusterCapacity | None = None) -> JobPl
     return replace(plan, warnings=(*plan.warnings, scarce)) if scarce else plan
 
 
-def _index(source: SourceSpec, root: Path, where: str) -> DatasetIndex:
-    return index_parquet(source.paths, root=root, columns=source.columns, where=where)
+def _index(read: TrainSpec, root: Path, where: str) -> DatasetIndex:
+    if not isinstance(read, MixtureSpec):
+        return index_parquet(read.paths, root=root, columns=read.columns, where=where)
+    where = f"{where}.sources"
+    indexes = {
+        name: index_parquet(source.paths, root=root, columns=read.columns, where=f"{where}.{name}")
+        for name, source in read.sources.items()
+    }
+    return join_indexes(indexes, where=where)
 
 
 def _resolve(spec: JobSpec, root: Path) -> set[str]:
@@ -69,11 +77,29 @@ def _resolve(spec: JobSpec, root: Path) -> set[str]:
     for position, transform in enumerate(spec.transforms):
         with _named(f"transforms.{position}"):
             bound = BoundTransform(transform, root=root, seed=spec.seed)
+            if bound.wants_rng:
+                _check_draw(spec, position)
         if bound.fitted:
             fitted.add(bound.name)
     with _named("training.task" if spec.training.loop is None else "training.loop"):
         load_training(spec.training, root)
     return fitted
+
+
+def _check_draw(spec: JobSpec, position: int) -> None:
+    """Refuses random numbers in what decides how many samples a row gives.
+
+    That is counted once, for all epochs, and each epoch draws others.
+    """
+    transform = spec.transforms[position]
+    for later in spec.transforms[position:]:
+        if later.changes_rows and set(later.splits) & set(transform.splits):
+            what = "changes" if later is transform else f"comes before {later.use}, which changes"
+            raise SpecError(
+                f"{transform.use} draws random numbers, but {what} the number of rows"
+                f" ({later.kind}): that is counted once, for all epochs",
+                hint="draw in a transform after it",
+            )
 
 
 @contextmanager

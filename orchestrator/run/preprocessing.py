@@ -40,13 +40,21 @@ class Preprocessing:
         """
         if not self._plan.fitted:
             return ()
-        if attempt.checkpoint is not None:
-            states = self._read(attempt.checkpoint)
-        else:
-            # Another attempt from the start has the same rows, and they give the same.
-            states = self._fitted_here = self._fitted_here or self._fit(attempt.number, check)
+        states = self.from_checkpoint(attempt.checkpoint, attempt.number, check=check)
         replace_file(self._directory.path / PREPROCESSING_FILE, dump_states(states))
         return states
+
+    def from_checkpoint(
+        self, checkpoint: str | None, attempt: int | None, *, check: Callable[[], None]
+    ) -> tuple[FittedState, ...]:
+        """The states in a checkpoint; those of a pass where there is none."""
+        if not self._plan.fitted:
+            return ()
+        if checkpoint is not None:
+            return self._read(checkpoint)
+        # Another attempt from the start has the same rows, and they give the same.
+        self._fitted_here = self._fitted_here or self._fit(attempt, check)
+        return self._fitted_here
 
     def _read(self, checkpoint: str) -> tuple[FittedState, ...]:
         """The states in a checkpoint whose files have been verified."""
@@ -64,7 +72,7 @@ class Preprocessing:
             )
         return states
 
-    def _fit(self, attempt: int, check: Callable[[], None]) -> tuple[FittedState, ...]:
+    def _fit(self, attempt: int | None, check: Callable[[], None]) -> tuple[FittedState, ...]:
         """Fits one transform after another; each sees the rows as those before it leave them."""
         root = Path(self._plan.spec.runtime.working_dir)
         states: tuple[FittedState, ...] = ()
@@ -77,5 +85,5 @@ class Preprocessing:
             self._tell("fitted", attempt, use=fit.use, rows=rows, seconds=seconds)
         return states
 
-    def _tell(self, event: str, attempt: int, **fields: JsonValue) -> None:
+    def _tell(self, event: str, attempt: int | None, **fields: JsonValue) -> None:
         self._events.write({"time": time.time(), "event": event, "attempt": attempt, **fields})

@@ -6,13 +6,14 @@ from orchestrator.spec.dataset import (
     FragmentShuffle,
     NoShuffle,
     ShuffleSpec,
-    SourceSpec,
+    TrainSpec,
     WindowShuffle,
 )
 from orchestrator.spec.failure import FailureSpec
 from orchestrator.spec.job import JobSpec
 from orchestrator.spec.runtime import RuntimeSpec
 from orchestrator.spec.scaling import PoolSpec, ScalingSpec, ValidationPoolSpec
+from orchestrator.spec.source import MixedSourceSpec, MixtureSpec, SourceSpec, WeightsSpec
 from orchestrator.spec.training import (
     AdamW,
     Constant,
@@ -36,6 +37,8 @@ __all__ = [
     "FragmentShuffle",
     "JobSpec",
     "Linear",
+    "MixedSourceSpec",
+    "MixtureSpec",
     "NoShuffle",
     "OptimizerSpec",
     "PoolSpec",
@@ -45,8 +48,10 @@ __all__ = [
     "Sgd",
     "ShuffleSpec",
     "SourceSpec",
+    "TrainSpec",
     "TrainingSpec",
     "TransformSpec",
     "ValidationPoolSpec",
+    "WeightsSpec",
     "WindowShuffle",
 ]

@@ -1,30 +1,12 @@
-"""What is read and in which order: sources and shuffles."""
+"""What is read and in which order."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field
 
-from orchestrator.spec.base import Count, SpecModel, Text, Texts, kind_or_mapping
-
-
-class SourceSpec(SpecModel):
-    """Files that are read as one table."""
-
-    type: Literal["parquet"] = Field(default="parquet", description="Format of the files.")
-    paths: Texts = Field(
-        description="Files, folders or globs, relative to runtime.working_dir; "
-        "one text stands for a list of one.",
-    )
-    columns: Annotated[tuple[Text, ...], Field(min_length=1)] | None = Field(
-        default=None, description="Columns to read; null reads all of them."
-    )
-
-    @field_validator("columns")
-    @classmethod
-    def _no_repeats(cls, columns: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if columns is not None and len(set(columns)) < len(columns):
-            raise ValueError("wanted each column once")
-        return columns
+from orchestrator.spec.base import Count, SpecModel, kind_or_mapping
+from orchestrator.spec.source import MixtureSpec, SourceSpec
 
 
 class NoShuffle(SpecModel):
@@ -69,10 +51,27 @@ ShuffleSpec = Annotated[
 ]
 
 
+def _with_its_type(value: object) -> object:
+    """Lets a source go without its type, and a mixture too: it is known by its `sources`."""
+    if isinstance(value, Mapping) and "type" not in value:
+        return {"type": "mixture" if "sources" in value else "parquet", **value}
+    return value
+
+
+TrainSpec = Annotated[
+    SourceSpec | MixtureSpec,
+    Field(discriminator="type"),
+    BeforeValidator(
+        _with_its_type,
+        json_schema_input_type=Annotated[SourceSpec | MixtureSpec, Field(discriminator="type")],
+    ),
+]
+
+
 class DatasetSpec(SpecModel):
     """The rows to train on, the rows to validate on, and the order of the former."""
 
-    train: SourceSpec = Field(description="Rows to train on.")
+    train: TrainSpec = Field(description="Rows to train on: one source, or several mixed.")
     validation: SourceSpec | None = Field(
         default=None, description="Rows to validate on; null means no validation."
     )
@@ -80,4 +79,10 @@ class DatasetSpec(SpecModel):
         default_factory=WindowShuffle,
         description="Order of the training rows in each epoch, fixed by the seed and the epoch.",
         json_schema_extra={"default": "window"},
+    )
+    order: Literal["strict", "relaxed"] = Field(
+        default="strict",
+        description='Sequence of the training batches: "strict" is that of the shuffle; "relaxed" '
+        "trains on the batches of an epoch as they are ready, each once, where some windows take "
+        "far longer than others.",
     )

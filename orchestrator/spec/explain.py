@@ -80,7 +80,8 @@ def _mistake(details: "ErrorDetails", data: Plain, root: Schema) -> _Mistake:
     path, schema, around = follow(details["loc"], data, root)
     context = details.get("ctx", {})
     if context.get("at"):
-        path = [*str(context["at"]).split(".")]
+        parts = str(context["at"]).split(".")
+        path = [int(part) if part.isdecimal() else part for part in parts]
     return _Mistake(
         path=tuple(path), kind=details["type"], context=context, schema=schema, around=around
     )

@@ -4,7 +4,7 @@ import json
 from typing import cast
 
 from orchestrator.spec.job import JobSpec
-from orchestrator.spec.words import Schema, kinds, properties, target, words
+from orchestrator.spec.words import Schema, kinds, properties, target, value_schema, words
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _INTRODUCTION = """\
@@ -85,6 +85,8 @@ def _sections(path: str, field: Schema, root: Schema) -> list[tuple[str, Schema]
         return [(f"{path}: {kind}", target(ref, root)) for kind, ref in kinds(field).items()]
     if field.get("type") == "array" and "items" in field:
         return _sections(f"{path}.N", cast("Schema", field["items"]), root)
+    if value_schema(field):
+        return _sections(f"{path}.NAME", value_schema(field), root)
     options = cast("list[Schema]", field.get("anyOf", []))
     if options:
         return [section for option in options for section in _sections(path, option, root)]
@@ -101,6 +103,8 @@ def _kind(field: Schema, sections: list[tuple[str, Schema]], root: Schema) -> st
         return "one of " + ", ".join(f"`{name}`" for name in names) + null
     if target(field, root).get("type") == "array":
         return "a list of sections, see below"
+    if value_schema(target(field, root)):
+        return "a mapping of names to sections, see below"
     return "a section, see below" + null
 
 

@@ -25,6 +25,13 @@ class TransformSpec(SpecModel):
     use: Reference = Field(
         description="Function, or class made once per worker, that maps a batch to a batch."
     )
+    with_: Arguments = Field(
+        default_factory=dict,
+        validation_alias="with",
+        serialization_alias="with",
+        description="Keyword arguments for it.",
+        json_schema_extra={"default": {}},
+    )
     kind: Kind = Field(
         default="map",
         description="What becomes of a row: map gives one for one; filter keeps those for which "
@@ -34,13 +41,6 @@ class TransformSpec(SpecModel):
     )
     length: Count | None = Field(
         default=None, description="Tokens of a sample, for kind pack, which needs it."
-    )
-    with_: Arguments = Field(
-        default_factory=dict,
-        validation_alias="with",
-        serialization_alias="with",
-        description="Keyword arguments for it.",
-        json_schema_extra={"default": {}},
     )
     splits: Annotated[tuple[Split, ...], Field(min_length=1)] = Field(
         default=("train", "validation"), description="Splits that it applies to."

@@ -19,6 +19,7 @@ _FORMATS = {
     "that starts with a letter or a digit",
     "worker-range": "a whole number greater than 0, or [min, max]",
 }
+_ANYTHING = "plain data"
 _BOUNDS = (
     ("exclusiveMinimum", "greater than"),
     ("minimum", "of at least"),
@@ -56,8 +57,9 @@ def words(schema: Schema, root: Schema) -> str:
         case "object" if "properties" in schema:
             return "a mapping with the keys " + ", ".join(properties(schema))
         case "object":
-            return "a mapping"
-    return "plain data"
+            inner = words(value_schema(schema), root)
+            return "a mapping" + (f", each value {inner}" if inner != _ANYTHING else "")
+    return _ANYTHING
 
 
 def target(schema: Schema, root: Schema) -> Schema:
@@ -71,6 +73,12 @@ def target(schema: Schema, root: Schema) -> Schema:
 def properties(schema: Schema) -> Mapping[str, Schema]:
     """The fields of a mapping."""
     return cast("Mapping[str, Schema]", schema.get("properties", {}))
+
+
+def value_schema(schema: Schema) -> Schema:
+    """What stands under a key of a mapping whose keys are the user's own."""
+    inner = schema.get("additionalProperties")
+    return cast("Schema", inner) if isinstance(inner, dict) else {}
 
 
 def kinds(schema: Schema) -> Mapping[str, Schema]:
@@ -122,7 +130,7 @@ def _child(schema: Schema, part: PathPart) -> Schema | None:
         return cast("Schema", schema["items"]) if "items" in schema else None
     if schema.get("type") != "object":
         return None
-    return properties(schema).get(part, {})
+    return properties(schema).get(part, value_schema(schema))
 
 
 def _item(data: Plain, part: PathPart) -> Plain:

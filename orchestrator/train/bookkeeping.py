@@ -139,6 +139,7 @@ class Bookkeeping:
         totals, wishes = outcome.totals.over_ranks_with(self._moments.wish(state.step))
         self._moments.told(wishes)
         state.rows += batch.global_rows
+        state.open_epoch = batch.open_epoch
         state.interval = totals if state.interval is None else state.interval.plus(totals)
         self._losses.add(batch.rows, outcome.losses, step=state.step, epoch=batch.epoch)
         self._training_s += self._clock() - self._began

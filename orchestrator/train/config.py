@@ -5,6 +5,7 @@ from pathlib import Path
 
 from orchestrator.data.fitted import FittedState
 from orchestrator.plan.job import JobPlan
+from orchestrator.plan.open_epoch import OpenEpoch
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -12,7 +13,8 @@ class WorkerConfig:
     """One attempt, as all of its workers see it.
 
     `step` is the number of steps of the whole run that are done; `checkpoint` is the name and the
-    digest of the checkpoint they load, None at the start of a run. `fitted` has the states of the
+    digest of the checkpoint they load, None at the start of a run. `open_epoch` says which steps of
+    the epoch are done, where these are not just its first ones. `fitted` has the states of the
     fitted transforms, which go into every checkpoint.
     """
 
@@ -23,3 +25,4 @@ class WorkerConfig:
     step: int
     checkpoint: tuple[str, str] | None
     fitted: tuple[FittedState, ...]
+    open_epoch: OpenEpoch | None = None

@@ -96,7 +96,7 @@ class Evaluator:
             for piece, found in zip(pieces, scored, strict=True)
         ]
         if self._summarise is not None:
-            values.add(batch.rows, scored)
+            values.add(batch.origins, scored)
         return reduce(Totals.plus, totals)
 
     def _names(self, summarise: Summarise, rows: Mapping[str, Tensor]) -> tuple[str, ...] | None:

@@ -5,35 +5,33 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 import torch.distributed as dist
-from numpy.typing import NDArray
 from torch import Tensor
 
 from orchestrator.errors import JobFailedError
-
-Rows = NDArray[np.int64]
+from orchestrator.plan.origins import Origins, Rows
 
 
 class RowValues:
-    """What this rank found for its rows of one pass; kept on the CPU."""
+    """What this rank found for its samples of one pass; kept on the CPU."""
 
     def __init__(self) -> None:
-        self._rows: list[Rows] = []
+        self._keys: list[Rows] = []
         self._values: dict[str, list[Tensor]] = {}
 
-    def add(self, rows: Rows, pieces: Sequence[Mapping[str, Tensor]]) -> None:
+    def add(self, origins: Origins, pieces: Sequence[Mapping[str, Tensor]]) -> None:
         """Takes the values of a batch, piece after piece; of stand-ins nothing but the names.
 
         Raises:
             JobFailedError: a value is a mean over rows, out of which no row's own can be had.
         """
-        self._rows.append(rows)
+        self._keys.append(np.stack([origins.within_rows(), origins.rows]))
         for piece in pieces:
             for name, value in piece.items():
                 if value.ndim == 0:
                     raise JobFailedError(
                         f"evaluate returned {name!r} as a scalar; summarise wants one value a row"
                     )
-                kept = value.detach() if len(rows) else value.detach()[:0]
+                kept = value.detach() if len(origins) else value.detach()[:0]
                 self._values.setdefault(name, []).append(kept.cpu())
 
     def collect(self) -> dict[str, Tensor] | None:
@@ -42,13 +40,13 @@ class RowValues:
         Every rank has to call it.
         """
         own = (
-            np.concatenate(self._rows),
+            np.concatenate(self._keys, axis=1),
             {name: torch.cat(values) for name, values in self._values.items()},
         )
         shares = _gathered(own)
         if shares is None:
             return None
-        order = torch.from_numpy(np.argsort(np.concatenate([rows for rows, _ in shares])))
+        order = torch.from_numpy(np.lexsort(np.concatenate([keys for keys, _ in shares], axis=1)))
         return {name: torch.cat([values[name] for _, values in shares])[order] for name in own[1]}
 
 

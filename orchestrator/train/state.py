@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from orchestrator.checkpoint.files import storage_errors
+from orchestrator.checkpoint.open_epoch import write_open_epoch
 from orchestrator.errors import CheckpointError
+from orchestrator.plan.open_epoch import OpenEpoch
 from orchestrator.train.parts import Part, PartState
 from orchestrator.train.totals import Totals
 
@@ -38,7 +40,8 @@ class TrainState:
     There is no state of random generators: every step seeds them from (seed, step, lane), so the
     seed and the step are all of it. The schedule of a task, too, is a function of the step.
     `interval` holds the sums since the last report, on `device`, so that the report after a restart
-    is that of an undisturbed run.
+    is that of an undisturbed run. `open_epoch` says which steps of the epoch are done, where these
+    are not just its first ones; the driver reads it too, so it is a file of its own.
     """
 
     device: torch.device
@@ -46,6 +49,7 @@ class TrainState:
     step: int = 0
     rows: int = 0
     interval: Totals | None = None
+    open_epoch: OpenEpoch | None = None
 
     def write(self, directory: Path) -> None:
         """Writes the state into a checkpoint's directory."""
@@ -61,6 +65,8 @@ class TrainState:
         buffer = io.BytesIO()
         torch.save(stored, buffer)
         (directory / STATE_FILE).write_bytes(buffer.getbuffer())
+        if self.open_epoch is not None:
+            write_open_epoch(directory, self.open_epoch)
 
     def loss_is_finite(self) -> bool:
         """Whether all losses since the last report are numbers; waits for the device."""

@@ -7,6 +7,7 @@ import ray.train
 from orchestrator.data.deaths import named_deaths
 from orchestrator.data.feed import Feed, LocalBatch, begin_early
 from orchestrator.plan.geometry import Cursor
+from orchestrator.plan.open_epoch import OpenEpoch
 from orchestrator.plan.stream import PREFETCHED_BLOCKS, StreamPlan
 from orchestrator.train.config import WorkerConfig
 from orchestrator.train.passes import ValidationPasses
@@ -15,8 +16,15 @@ from orchestrator.train.stepper import world
 
 def open_training(config: WorkerConfig) -> tuple[Feed, Iterator[LocalBatch]]:
     """The batches from the attempt's step on; they begin to flow at once."""
-    (stream, span), *_ = config.plan.streams_from(config.step)
-    feed = _feed(stream, span, first=stream.geometry.cursor(config.step))
+    (stream, span), *_ = config.plan.streams_from(config.step, config.open_epoch)
+    geometry = stream.geometry
+    feed = _feed(
+        stream,
+        span,
+        first=geometry.cursor(config.step),
+        end=geometry.cursor(config.plan.total_steps),
+        open_epoch=config.open_epoch,
+    )
     return feed, begin_early(feed)
 
 
@@ -33,7 +41,14 @@ def open_validation(config: WorkerConfig) -> ValidationPasses | None:
     return ValidationPasses(batches, steps=geometry.steps_per_epoch)
 
 
-def _feed(stream: StreamPlan, span: range, *, first: Cursor) -> Feed:
+def _feed(
+    stream: StreamPlan,
+    span: range,
+    *,
+    first: Cursor,
+    end: Cursor | None = None,
+    open_epoch: OpenEpoch | None = None,
+) -> Feed:
     rank, workers = world()
     shard = ray.train.get_dataset_shard(stream.split)
     blocks = shard.iter_batches(
@@ -51,4 +66,7 @@ def _feed(stream: StreamPlan, span: range, *, first: Cursor) -> Feed:
         workers=workers,
         first=first,
         last_superblock=span.stop,
+        end=end,
+        open_epoch=open_epoch,
+        relaxed=stream.relaxed,
     )

@@ -22,7 +22,8 @@ def explain_waiting() -> str:
 class Feeding(Protocol):
     """What is looked at: since when the feed has been waiting, None where it is not."""
 
-    waiting_since: float | None
+    @property
+    def waiting_since(self) -> float | None: ...
 
 
 class WaitingForData:

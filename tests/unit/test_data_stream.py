@@ -1,8 +1,4 @@
-"""The stream without Ray: what readers make of windows, and what ranks make of blocks.
-
-Readers run in this process, and blocks go to the ranks in turn, as Ray deals them out: block i to
-rank i mod workers.
-"""
+"""The stream without Ray: what readers make of windows, and what ranks make of blocks."""
 
 import sys
 from collections.abc import Iterator
@@ -22,7 +18,7 @@ from orchestrator.data.feed import Feed, LocalBatch, begin_early
 from orchestrator.data.fitted import FittedState
 from orchestrator.data.parquet_index import index_parquet
 from orchestrator.data.random import RowRandom
-from orchestrator.data.reader import STAND_IN_ROWS, MapStage, ReadStage, StageTask
+from orchestrator.data.reader import STAND_IN_ROWS, ReadStage, StageTask
 from orchestrator.errors import DataError
 from orchestrator.plan.geometry import Cursor, StreamGeometry
 from orchestrator.plan.index import DatasetIndex
@@ -30,6 +26,8 @@ from orchestrator.plan.origins import Origins
 from orchestrator.plan.stages import Stage
 from orchestrator.plan.stream import StreamPlan
 from orchestrator.spec.transform import TransformSpec
+from tests.support import streams
+from tests.support.streams import Batch
 
 MODULE = "stream_transforms_under_test"
 CODE = """
@@ -146,68 +144,18 @@ def make_stream(
 
 
 def blocks_of(stream: StreamPlan, workers: int, superblocks: range) -> Iterator[pa.Table]:
-    """All blocks of a stretch, in the order in which Ray delivers them."""
-    tasks = [
-        StageTask(
-            stream=stream, position=place, root=PLACE[0], workers=workers, superblocks=superblocks
-        )
-        for place in range(len(stream.stages))
-    ]
-    read, later = ReadStage(tasks[0]), [MapStage(task) for task in tasks[1:]]
-    geometry = stream.geometry
-    first = geometry.window_of(superblocks.start)
-    for number in range(first, geometry.window_of(superblocks.stop - 1) + 1):
-        for block in read({"id": np.array([number - first])}):
-            made = block
-            for apply in later:
-                (made,) = apply(made)
-            yield made
+    return streams.blocks_of(stream, workers, superblocks, root=PLACE[0])
 
 
 def feeds(stream: StreamPlan, workers: int, *, step: int, total: int) -> list[list[LocalBatch]]:
-    """Each rank's batches from a step of the run to the end."""
-    geometry = stream.geometry
-    first = geometry.cursor(step)
-    last = geometry.superblock_of(geometry.cursor(total - 1)) + 1
-    blocks = list(blocks_of(stream, workers, range(geometry.superblock_of(first), last)))
-    return [
-        list(
-            Feed(
-                blocks[rank::workers],
-                geometry,
-                rank=rank,
-                workers=workers,
-                first=first,
-                last_superblock=last,
-            )
-        )
-        for rank in range(workers)
-    ]
-
-
-Batch = tuple[int, int, dict[str, list[object]]]
+    return streams.feeds(stream, workers, step=step, total=total, root=PLACE[0])
 
 
 def run(
     stream: StreamPlan, workers: int, *, step: int = 0, total: int | None = None
 ) -> list[Batch]:
-    """The global batches from a step on: epoch, step, and all columns over all ranks."""
     total = total or EPOCHS * stream.geometry.steps_per_epoch
-    batches = []
-    for shares in zip(*feeds(stream, workers, step=step, total=total), strict=True):
-        assert len({(share.epoch, share.step, share.global_rows) for share in shares}) == 1
-        assert sum(len(share.rows) for share in shares) == shares[0].global_rows
-        columns: dict[str, list[object]] = {
-            "row": [row for share in shares for row in share.rows.tolist()]
-        }
-        for name in shares[0].columns:
-            columns[name] = [
-                value
-                for share in shares
-                for value in share.columns[name][: len(share.rows)].tolist()
-            ]
-        batches.append((shares[0].epoch, shares[0].step, columns))
-    return batches
+    return streams.run(stream, workers, step=step, total=total, root=PLACE[0])
 
 
 @cache

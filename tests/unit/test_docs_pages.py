@@ -43,11 +43,14 @@ def test_a_picture_is_whole_and_says_what_it_shows(picture: Path) -> None:
     assert root.get("viewBox") == f"0 0 {root.get('width')} {root.get('height')}"
 
 
-def test_the_readme_shows_what_its_cheap_commands_print(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("page", "commands"), [("README.md", 2), ("docs/mixing.md", 1)])
+def test_a_page_shows_what_its_cheap_commands_print(
+    tmp_path: Path, page: str, commands: int
+) -> None:
     pytest.importorskip("sklearn")
     from pipelines.digits.prepare import prepare
 
     for folder in ("jobs", "pipelines"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     prepare(tmp_path / "data" / "digits")
-    assert carry_out(ROOT / "README.md", tmp_path, only=("validate", "plan", "schema")) >= 2
+    assert carry_out(ROOT / page, tmp_path, only=("validate", "plan", "schema")) >= commands

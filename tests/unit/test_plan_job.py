@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from orchestrator.errors import PlanError
 from orchestrator.plan.job import JobPlan
+from orchestrator.plan.open_epoch import OpenEpoch
 from orchestrator.plan.resources import ClusterCapacity
 from tests.support.plans import make_index, make_plan, make_spec
 
@@ -234,3 +235,31 @@ def test_windows_that_do_not_fit_into_memory_are_refused() -> None:
     small = ClusterCapacity(cpus=8, gpus=0, cores=1, embedded=True, memory_bytes=1 << 20)
     with pytest.raises(PlanError, match=r"windows of 1000KiB, each held twice, but .* 1MiB"):
         make_plan(spec, train=make_index((1000,), row_bytes=1024), capacity=small)
+
+
+def test_a_relaxed_epoch_goes_on_with_the_first_superblock_that_is_not_done() -> None:
+    plan = plan_of(27, superblock_steps=2)
+    opened = OpenEpoch(epoch=1, done=((0, 3), (6, 9)))
+    (_, superblocks), *_ = plan.streams_from(9 + 6, opened)
+    # Five superblocks an epoch: of the second epoch's, step 3 is in the second.
+    assert superblocks == range(6, 15)
+
+
+@pytest.mark.parametrize(("workers", "shares"), [(1, False), (3, True)])
+def test_a_relaxed_stream_has_a_worker_that_shares_out_its_superblocks(
+    workers: int, shares: bool
+) -> None:
+    spec = make_spec(dataset={"order": "relaxed"}, scaling={"workers": workers})
+    plan, strict = make_plan(spec), make_plan(make_spec(scaling={"workers": workers}))
+    assert plan.train.relaxed
+    found = {need.what: need.cpus for need in plan.resources.needs}
+    assert found.pop("preprocessing, sharing out", None) == (0.1 if shares else None)
+    assert found == {need.what: need.cpus for need in strict.resources.needs}
+    # Each batch is the same, so that a run may go from one to the other.
+    assert plan.fingerprint == strict.fingerprint
+
+
+def test_validation_is_always_in_order() -> None:
+    plan = make_plan(make_spec(dataset={"order": "relaxed"}), validation=make_index((9,)))
+    assert plan.validation is not None
+    assert not plan.validation.relaxed

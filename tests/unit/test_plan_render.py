@@ -73,6 +73,7 @@ def test_the_json_says_the_same_in_plain_numbers() -> None:
     made = json.loads(json.dumps(render_json(plan)))
     assert made["splits"]["train"] == {
         "rows": 40_000,
+        "samples": 40_000,
         "fragments": 40,
         "files": 40,
         "bytes": 40_960_000,
@@ -86,8 +87,11 @@ def test_the_json_says_the_same_in_plain_numbers() -> None:
     } == {
         "name": "job",
         "run_dir": "/data/runs/job",
+        "mixture": None,
         "steps_per_epoch": 157,
         "total_steps": 471,
+        "counted": True,
+        "order": "strict",
         "global_batch_size": 256,
         "workers": 3,
         "lanes": 32,
@@ -191,3 +195,13 @@ def test_long_lines_are_folded_under_their_topic() -> None:
 def test_a_path_is_never_broken() -> None:
     spec = make_spec(checkpoint={"storage": "/" + "very-long-name/" * 12})
     assert f"/{'very-long-name/' * 12}job" in render_text(make_plan(spec))
+
+
+def test_a_relaxed_order_is_told() -> None:
+    plan = make_plan(make_spec(dataset={"order": "relaxed", "shuffle": "none"}))
+    told = " ".join(render_text(plan).split())
+    assert (
+        "order as the files are, the same in every epoch; relaxed: superblocks in the order in which"
+        " they are ready lanes"
+    ) in told
+    assert render_json(plan)["order"] == "relaxed"

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from orchestrator.errors import PlanError
+from orchestrator.errors import PlanError, SpecError
 from orchestrator.plan.job import JobPlan
 from orchestrator.run.changes import DATA_FILE, check_unchanged
 from orchestrator.run.describe import describe_run
@@ -139,3 +139,29 @@ def test_data_that_was_copied_with_the_job_is_the_same(root: Path, tmp_path: Pat
     (line,) = refusal(parts, plan_of(root, dataset=dataset))
     assert "are new" in line
     assert "are gone" in line
+
+
+@pytest.mark.parametrize(
+    ("transforms", "message"),
+    [
+        ([{"use": "drop", "kind": "filter"}], r"drop draws random numbers, but changes the number"),
+        (
+            ["noise", {"use": "keep", "kind": "filter"}],
+            r"noise draws random numbers, but comes before \S+keep, which changes",
+        ),
+    ],
+)
+def test_chance_in_what_decides_the_number_of_rows_is_refused(
+    root: Path, transforms: list[object], message: str
+) -> None:
+    package = f"code_{root.name}"
+    (root / package / "chance.py").write_text(
+        "def drop(batch, rng): ...\ndef noise(batch, rng): ...\ndef keep(batch): ...\n"
+    )
+    named = [{**(item if isinstance(item, dict) else {"use": item})} for item in transforms]
+    for item in named:
+        item["use"] = f"{package}.chance:{item['use']}"
+    with pytest.raises(SpecError, match=message):
+        plan_of(root, transforms=named)
+    # After it, it may.
+    plan_of(root, transforms=[*reversed(named)] if len(named) > 1 else [])

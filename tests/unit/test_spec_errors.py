@@ -80,8 +80,8 @@ CASES = [
     ("scaling: 3", "x.yaml:8:10: scaling: got 3, wanted a mapping with the keys workers, "
      "cpus_per_worker, gpus_per_worker, lanes, superblock_steps, preprocessing, validation"),
     ("transforms: mine:f", 'x.yaml:8:13: transforms: got "mine:f", wanted a list, each item '
-     "a mapping with the keys use, with, splits, cpus, gpus, workers, batch_rows, or a reference "
-     'such as "package.module:attribute"'),
+     "a mapping with the keys use, with, kind, length, splits, cpus, gpus, workers, batch_rows, "
+     'or a reference such as "package.module:attribute"'),
     ("transforms:\n- os:system", 'x.yaml:9:3: transforms.0: got "os:system", wanted a reference '
      'such as "package.module:attribute" of your own code: "os" is part of Python'),
     ("transforms:\n- {use: mine:f, splits: [tarin]}", 'x.yaml:9:26: transforms.0.splits.0: got '

@@ -8,11 +8,13 @@ import pytest
 import torch
 
 from orchestrator.checkpoint.attempts import Attempt, AttemptLog
+from orchestrator.checkpoint.open_epoch import read_open_epoch
 from orchestrator.checkpoint.store import CheckpointStore
 from orchestrator.data.fitted import FittedState, parse_states
 from orchestrator.errors import CheckpointError, JobFailedError
 from orchestrator.jsonl import read_json_lines
 from orchestrator.plan.job import JobPlan
+from orchestrator.plan.open_epoch import OpenEpoch
 from orchestrator.report.records import parse_events
 from orchestrator.train.recorder import Recorder
 from orchestrator.train.saving import Saver
@@ -213,3 +215,21 @@ def test_a_checkpoint_holds_what_the_transforms_were_fitted_to(
     (saved,) = CheckpointStore(tmp_path / "checkpoints").committed()
     assert "preprocessing.json" in {entry.path for entry in saved.manifest.files}
     assert parse_states((saved.path / "preprocessing.json").read_text()) == states
+
+
+def test_a_checkpoint_in_the_middle_of_a_relaxed_epoch_says_which_steps_are_done(
+    tmp_path: Path, recorder: Recorder
+) -> None:
+    plan = plan_with(tmp_path)
+    saver = Saver(plan, tmp_path, attempt=1, recorder=recorder)
+    state = make_state(ConvTask())
+    opened = OpenEpoch(epoch=0, done=((0, 1), (2, 3)))
+    for step, open_epoch in [(1, None), (2, opened), (4, None)]:
+        state.step, state.open_epoch = step, open_epoch
+        saver.save(state, metrics={})
+    geometry = plan.train.geometry
+    found = {
+        info.manifest.step: read_open_epoch(info.path, geometry.cursor(info.manifest.step))
+        for info in CheckpointStore(tmp_path / "checkpoints").committed()
+    }
+    assert found == {1: None, 2: opened, 4: None}

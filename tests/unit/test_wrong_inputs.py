@@ -120,7 +120,11 @@ SPEC = [
         says="lanes (5) must divide training.global_batch_size (32); 4 and 8 do",
     ),
     wrong("scaling.lanes=9007199254740991", verb="validate", says="(32); 32 does"),
-    wrong("dataset.train.type=csv", verb="validate", says='got "csv", wanted "parquet"'),
+    wrong(
+        "dataset.train.type=csv",
+        verb="validate",
+        says='dataset.train: got the type "csv", wanted mixture or parquet',
+    ),
     wrong("dataset.train.paths=[]", verb="validate", says="got [], wanted at least one item"),
 ]
 USER_CODE = [
@@ -254,6 +258,64 @@ PLAN = [
 ]
 
 
+MIXED = {
+    "web": "{paths: data/0.parquet, weight: 1}",
+    "code": "{paths: data/1.parquet, weight: 1}",
+}
+
+
+def mixed(rest: str = "", **sources: str) -> str:
+    """A setting that mixes two good sources; any of them may be another, or one more."""
+    listed = ", ".join(f"{name}: {source}" for name, source in {**MIXED, **sources}.items())
+    return f"dataset.train={{type: mixture, sources: {{{listed}}}{rest}}}"
+
+
+MIXTURES = [
+    wrong(
+        mixed(", schedule: [{from: 5, weights: {web: 1, cod: 1}}]"),
+        verb="validate",
+        says=(
+            "dataset.train.schedule.0.weights.cod: there is no source of this name; did you mean"
+            ' "code"? there are web, code'
+        ),
+    ),
+    wrong(
+        mixed(other="{paths: nothing/*.parquet, weight: 1}"),
+        code=5,
+        says=("dataset.train.sources.other: ", "matches no file"),
+    ),
+    wrong(
+        mixed(other="{paths: drift/a.parquet, weight: 1}"),
+        code=5,
+        says=(
+            "dataset.train.sources.other: there is no column 'label', but"
+            " dataset.train.sources.web has it",
+            "hint: name the columns that all sources have in dataset.train.columns",
+        ),
+    ),
+    wrong(
+        mixed(", columns: [id, x]", other="{paths: drift/b.parquet, weight: 1}"),
+        code=5,
+        says="dataset.train.sources.other: column 'x' is string, but double in"
+        " dataset.train.sources.web",
+    ),
+    wrong(
+        mixed(", columns: [id, z]"),
+        code=5,
+        says=("dataset.train.sources.web: ", "has no column 'z'"),
+    ),
+    wrong(
+        mixed(code="{paths: data, weight: 1}"),
+        code=5,
+        says="data/0.parquet is a file of dataset.train.sources.web too",
+    ),
+    wrong(
+        mixed(code="{paths: data/1.parquet, weight: 0.00001}"),
+        says="dataset.train.sources.code.weight is 1e-05, less than 1/65536 of all weights",
+    ),
+]
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a good job and good data, and with wrong data beside them."""
@@ -324,7 +386,9 @@ def check_message(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "case", [*SPEC, *USER_CODE, *DATA, *PLAN], ids=lambda case: f"{case.verb} {case.sets[0][:60]}"
+    "case",
+    [*SPEC, *USER_CODE, *DATA, *PLAN, *MIXTURES],
+    ids=lambda case: f"{case.verb} {case.sets[0][:60]}",
 )
 def test_a_wrong_input_gets_one_message_and_the_code_of_its_kind(
     case: Wrong, place: Path, capsys: pytest.CaptureFixture[str]

@@ -1,0 +1,83 @@
+"""What the rows of a fragment give after the transforms that change their number, and checked."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from orchestrator.data.blame import RowsAtHand, with_blame
+from orchestrator.data.fitted import FittedState
+from orchestrator.data.parquet_read import read_pieces
+from orchestrator.data.row_changes import Units, units_of
+from orchestrator.data.transforms import bind_transforms
+from orchestrator.errors import DataError
+from orchestrator.plan.accounts import counts_digest
+from orchestrator.plan.order import Piece
+from orchestrator.plan.origins import Counts
+from orchestrator.plan.stream import StreamPlan
+
+
+class FragmentUnits:
+    """Reads whole fragments of a stream and applies what changes the number of their rows."""
+
+    def __init__(self, stream: StreamPlan, *, root: Path, fitted: Sequence[FittedState]) -> None:
+        assert stream.counting is not None  # all others are read row by row
+        self._stream = stream
+        self._counting = stream.counting
+        self._root = root
+        numbers = range(stream.counting.transforms)
+        self._transforms = bind_transforms(stream, numbers, root=root, fitted=fitted)
+        self._firsts = np.cumsum(stream.index.fragment_rows) - stream.index.fragment_rows
+
+    def of(self, fragment: int) -> Units:
+        """What the rows of a fragment give.
+
+        Raises:
+            DataError: a transform raised, or does not give what was counted of it.
+        """
+        units = self._read(fragment)
+        if self._counting.digests is not None:
+            self._check(fragment, units.counts, int(self._counting.digests[fragment]))
+        return units
+
+    def _read(self, fragment: int) -> Units:
+        index = self._stream.index
+        first, size = int(self._firsts[fragment]), index.fragments[fragment].rows
+        rows = np.arange(first, first + size)
+        source = read_pieces(index, [Piece(fragment=fragment, start=0, stop=size)])
+
+        def work(part: slice) -> Units:
+            # Copied, because a transform may write into what it gets.
+            columns = {name: column[part].copy() for name, column in source.items()}
+            return units_of(self._transforms, columns, rows[part])
+
+        return with_blame(work, RowsAtHand(index=index, root=self._root, rows=rows))
+
+    def _check(self, fragment: int, counts: Counts, counted: int) -> None:
+        """Refuses rows that give something else than when they were counted.
+
+        Otherwise rows would be lost or come twice, and nobody would know.
+        """
+        if counts_digest(counts) == counted:
+            return
+        again = self._read(fragment).counts
+        differing = np.flatnonzero(again != counts)
+        first = int(self._firsts[fragment])
+        at_hand = RowsAtHand(
+            index=self._stream.index,
+            root=self._root,
+            rows=first + differing if len(differing) else np.arange(first, first + len(counts)),
+        )
+        of_stream = self._stream.transforms[: self._counting.transforms]
+        uses = " and ".join(spec.use for spec in of_stream if spec.changes_rows)
+        if len(differing):
+            row = differing[0]
+            what = f": the first of them gave {counts[row]}, and right after that {again[row]}"
+        else:
+            what = f": {int(counts.sum())} of {len(counts)} rows, which is not what was counted"
+        raise DataError(
+            f"transform {uses} gave other samples{at_hand.told(0, len(at_hand.rows))} than when"
+            f" these were counted{what}",
+            hint="what changes the number of rows has to depend on the row alone: not on chance,"
+            " time, earlier rows or other machines",
+        )

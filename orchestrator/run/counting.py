@@ -1,0 +1,109 @@
+"""The counts of the rows, where transforms change their number: kept, or found by a pass."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from orchestrator.checkpoint.files import storage_errors
+from orchestrator.data.counting import count_rows
+from orchestrator.data.counts_file import StoredCounts, counts_file, dump_counts, parse_counts
+from orchestrator.data.fitted import FittedState
+from orchestrator.jsonl import JsonLinesWriter
+from orchestrator.plan.job import JobPlan
+from orchestrator.plan.origins import Counts
+from orchestrator.plan.stream import StreamPlan
+from orchestrator.run.apart import run_apart
+from orchestrator.run.describe import describe_run
+from orchestrator.run.directory import RunDirectory, replace_file
+
+
+def with_known_counts(plan: JobPlan, directory: RunDirectory) -> JobPlan:
+    """The plan with what an earlier start has counted; as it is where something is missing.
+
+    Raises:
+        PlanError: it cannot be carried out, now that this is known.
+    """
+    if plan.is_counted:
+        return plan
+    counts = {}
+    for stream in plan.streams:
+        if stream.counting is not None:
+            if (found := _known(stream, directory)) is None:
+                return plan
+            counts[stream.split] = found
+    return plan.counted(counts)
+
+
+def count_plan(
+    plan: JobPlan,
+    directory: RunDirectory,
+    events: JsonLinesWriter,
+    fitted: tuple[FittedState, ...],
+    *,
+    check: Callable[[], None],
+) -> JobPlan:
+    """The plan with its rows counted; the counts are kept for the next start and for the audit.
+
+    Args:
+        fitted: the states of the fitted transforms.
+        check: called several times a second in this thread; what it raises ends the wait.
+
+    Raises:
+        DataError: a transform raised, or returned what its kind may not.
+        PlanError: it cannot be carried out, now that the counts are known.
+        ray.exceptions.RayError: the pass failed.
+    """
+    counts = {}
+    root = Path(plan.spec.runtime.working_dir)
+    for stream in plan.streams:
+        if stream.counting is None:
+            continue
+        began = time.monotonic()
+        uses = [spec.use for spec in stream.transforms if spec.changes_rows]
+        _tell(events, "counting", split=stream.split, uses=", ".join(uses))
+        found = run_apart(partial(count_rows, stream, root=root, fitted=fitted), check)
+        _keep(stream, found, directory)
+        counts[stream.split] = found
+        _tell(
+            events,
+            "counted",
+            split=stream.split,
+            rows=len(found),
+            filtered=int((found == 0).sum()),
+            seconds=time.monotonic() - began,
+        )
+    counted = plan.counted(counts)
+    describe_run(counted, directory)
+    _tell(
+        events,
+        "planned",
+        total_steps=counted.total_steps,
+        steps_per_epoch=counted.train.geometry.steps_per_epoch,
+    )
+    return counted
+
+
+def _known(stream: StreamPlan, directory: RunDirectory) -> Counts | None:
+    path = directory.path / counts_file(stream.split)
+    try:
+        with storage_errors("read", path):
+            stored = parse_counts(path.read_bytes()) if path.exists() else None
+    except ValueError:
+        return None  # damaged: counting gives the same again, and the fingerprint proves it
+    if stored is None or stream.counting is None or stored.key != stream.counting.key:
+        return None
+    return stored.counts
+
+
+def _keep(stream: StreamPlan, counts: Counts, directory: RunDirectory) -> None:
+    counting = stream.counting
+    assert counting is not None  # it has just been counted
+    stored = StoredCounts(
+        key=counting.key, counts=counts, packed=counting.packed, parts=counting.parts
+    )
+    replace_file(directory.path / counts_file(stream.split), dump_counts(stored))
+
+
+def _tell(events: JsonLinesWriter, event: str, **fields: str | int | float) -> None:
+    events.write({"time": time.time(), "event": event, "attempt": None, **fields})
