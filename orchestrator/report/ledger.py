@@ -27,7 +27,7 @@ def render_overview(run: RunOrder, chain: Chain, name: str) -> str:
             f" {format_count(header.last_step)}, attempt {header.attempt},"
             f" {counted(header.workers, 'worker')}, {format_bytes(chunk.bytes)}"
         )
-    lines += [f"  {chunk.shown}  does not count: done again" for chunk in chain.others]
+    lines += [f"  {chunk.shown}  does not count" for chunk in chain.others]
     return "\n".join(lines)
 
 
