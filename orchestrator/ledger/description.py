@@ -6,21 +6,24 @@ import json
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, ClassVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from orchestrator.checkpoint.files import storage_errors
+from orchestrator.data.counts_file import counts_file, parse_counts
 from orchestrator.errors import LedgerError
 from orchestrator.ledger.files import LEDGER_DIR, ledger_dir, write_whole
 from orchestrator.plan.accounts import Accounts, EpochOrigins, fragment_sums
 from orchestrator.plan.counting import Counting
 from orchestrator.plan.index import DatasetIndex, Fragment
 from orchestrator.plan.job import JobPlan
+from orchestrator.plan.mixture import MixedOrder, Order
 from orchestrator.plan.order import SampleOrder
 from orchestrator.plan.origins import Counts
+from orchestrator.plan.sources import Mixture
 
 ORDER_FILE = "order.json.gz"
 
@@ -55,6 +58,7 @@ class Description:
     seed: int
     shuffle_fragments: bool
     shuffle_rows: bool
+    mixture: Mixture | None
     packing: Packing | None
     fingerprint: str
     parts: Mapping[str, str]
@@ -77,7 +81,7 @@ class RunOrder:
     """The order of a run as arithmetic; `accounts` say what the rows give where not one each."""
 
     description: Description
-    order: SampleOrder
+    order: Order
     accounts: Accounts | None
 
     @cached_property
@@ -120,6 +124,7 @@ def describe_order(plan: JobPlan) -> Description:
         seed=stream.seed,
         shuffle_fragments=stream.shuffle_fragments,
         shuffle_rows=stream.shuffle_rows,
+        mixture=stream.mixture,
         packing=None if counting is None else _packing(counting),
         fingerprint=plan.fingerprint.digest,
         parts=dict(plan.fingerprint.parts),
@@ -154,7 +159,9 @@ def read_order(run_dir: Path) -> RunOrder:
             raise LedgerError("the counts of the rows are missing, or those of another data set")
         accounts = Accounts(counts=counts, packed=packing.packed, parts=packing.parts)
         units, _ = fragment_sums(counts, units)
-    order = SampleOrder(
+    mixture = description.mixture
+    kind = SampleOrder if mixture is None else partial(MixedOrder, mixture=mixture)
+    order = kind(
         units,
         window_rows=description.window_rows,
         seed=description.seed,
@@ -166,9 +173,17 @@ def read_order(run_dir: Path) -> RunOrder:
 
 
 def read_counts(run_dir: Path) -> Counts | None:
-    """How many units each row of the training data gives, int32 [rows]; None where not counted."""
-    del run_dir
-    return None
+    """How many units each row of the training data gives, int32 [rows]; None where not counted.
+
+    Raises:
+        LedgerError: the file of the counts is damaged.
+    """
+    path = run_dir / counts_file("train")
+    try:
+        with storage_errors("read", path):
+            return parse_counts(path.read_bytes()).counts if path.is_file() else None
+    except ValueError as error:
+        raise LedgerError(f"{path.name} is damaged: {error}") from error
 
 
 def _read_description(path: Path) -> Description:

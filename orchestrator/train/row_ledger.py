@@ -39,7 +39,7 @@ def open_writer(
             attempt=attempt,
             workers=world()[1],
             geometry=plan.train.geometry,
-            order="strict",
+            order="relaxed" if plan.train.relaxed else "strict",
             order_fingerprint=plan.fingerprint.digest,
         ),
         parent=begun.ledger if begun else None,
