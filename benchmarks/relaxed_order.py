@@ -135,7 +135,7 @@ def main() -> None:
     skewed = Work(fast_s=asked.fast_s, slow_every=8, times=10)
     even = Work(fast_s=skewed.mean_s)
     step_s = 0.0 if asked.no_pace else skewed.mean_s / READERS / STEPS
-    ray.init(num_cpus=8, include_dashboard=False, object_store_memory=asked.store_mb << 20)
+    ray.init("local", num_cpus=8, include_dashboard=False, object_store_memory=asked.store_mb << 20)
     with tempfile.TemporaryDirectory() as folder:
         data = write_rows(Path(folder), asked.windows)
         print("work    order      rows/s  longest wait")

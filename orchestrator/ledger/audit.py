@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from orchestrator.checkpoint.attempts import Attempt, AttemptLog
 from orchestrator.ledger.chain import Chain, Chunk, read_chain
 from orchestrator.ledger.coverage import Coverage, wanted_uses
-from orchestrator.ledger.description import RunOrder, read_order
 from orchestrator.ledger.passes import Passes, SourceAccount
 from orchestrator.ledger.presence import Presence
 from orchestrator.ledger.problem import Problem
 from orchestrator.ledger.replay import Replay, plain_records
+from orchestrator.ledger.run_order import RunOrder, read_order
 from orchestrator.plan.origins import Rows
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.ledger.description import RunOrder
+from orchestrator.ledger.run_order import RunOrder
 from orchestrator.plan.origins import SPAN, Origins, Rows
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.ledger.description import RunOrder
 from orchestrator.ledger.problem import Problem
+from orchestrator.ledger.run_order import RunOrder
 from orchestrator.plan.mixture import MixedOrder
 
 

@@ -19,7 +19,7 @@ from orchestrator.plan.pattern import TakingTurns
 from orchestrator.plan.sources import Mixture
 
 # Windows that the read amplification is made from, where an epoch has more.
-_LOOKED_AT = 64
+_LOOKED_AT = 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

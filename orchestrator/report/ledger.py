@@ -6,8 +6,8 @@ from dataclasses import asdict
 from pydantic import JsonValue
 
 from orchestrator.ledger.chain import Chain
-from orchestrator.ledger.description import RunOrder
 from orchestrator.ledger.diff import Comparison, Difference
+from orchestrator.ledger.run_order import RunOrder
 from orchestrator.ledger.step import StepRow
 from orchestrator.report.proof import counted, samples_of
 from orchestrator.units import format_bytes, format_count

@@ -8,8 +8,8 @@ from pydantic import JsonValue
 
 from orchestrator.ledger.audit import Audit, EpochAccount
 from orchestrator.ledger.chain import Chain
-from orchestrator.ledger.description import RunOrder
 from orchestrator.ledger.problem import Problem
+from orchestrator.ledger.run_order import RunOrder
 from orchestrator.units import format_bytes, format_count
 
 PROOF_KEYS = (

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -134,7 +134,7 @@ class MixtureSpec(SpecModel):
         return self
 
     @model_validator(mode="after")
-    def _something_is_given(self) -> Self:
+    def _each_source_comes_some_time(self) -> Self:
         if not any(source.weight for source in self.sources.values()):
             raise problem("all weights are 0, wanted one above it", at=_SOURCES)
         for number, entry in enumerate(self.schedule):
@@ -143,8 +143,7 @@ class MixtureSpec(SpecModel):
                     "all weights are 0, wanted one above it", at=f"{_SCHEDULE}.{number}.weights"
                 )
         for name, source in self.sources.items():
-            later: Iterable[Mapping[str, float]] = (entry.weights for entry in self.schedule)
-            if not source.weight and not any(weights[name] for weights in later):
+            if not source.weight and not any(entry.weights[name] for entry in self.schedule):
                 raise problem(
                     "the weight is 0, and no entry of dataset.train.schedule raises it",
                     at=f"{_SOURCES}.{name}.weight",

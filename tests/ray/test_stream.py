@@ -11,6 +11,7 @@ from orchestrator.data.feed import Feed
 from orchestrator.data.parquet_index import index_parquet
 from orchestrator.data.pipeline import build_stream
 from orchestrator.data.split import ExactDataConfig
+from orchestrator.plan.index import DatasetIndex, join_indexes
 from orchestrator.plan.job import JobPlan, build_plan
 from orchestrator.plan.resources import ClusterCapacity
 from orchestrator.spec.job import JobSpec
@@ -27,12 +28,20 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_rows(tmp_path_factory.mktemp("stream") / "rows", ROWS, files=3, row_group=64)
 
 
-def make_plan(data: Path, *, workers: int, transforms: list[object] | None = None) -> JobPlan:
+def make_plan(
+    data: Path, *, workers: int, transforms: list[object] | None = None, mixed: bool = False
+) -> JobPlan:
+    files = {path.stem.replace("-", ""): path for path in sorted(data.iterdir())}
+    sources = {
+        name: {"paths": str(file), "weight": weight}
+        for (name, file), weight in zip(files.items(), (5, 1, 3), strict=True)
+    }
+    train = {"sources": sources} if mixed else {"paths": str(data)}
     spec = JobSpec.model_validate(
         {
             "name": "stream",
             "seed": 11,
-            "dataset": {"train": {"paths": str(data)}, "shuffle": {"type": "window", "rows": 320}},
+            "dataset": {"train": train, "shuffle": {"type": "window", "rows": 320}},
             "transforms": transforms or [],
             "training": {"task": "a.b:C", "epochs": EPOCHS, "global_batch_size": BATCH},
             "scaling": {"workers": workers, "superblock_steps": 4, "lanes": 8},
@@ -42,11 +51,17 @@ def make_plan(data: Path, *, workers: int, transforms: list[object] | None = Non
     hashes = {transform.use: "0" for transform in spec.transforms}
     return build_plan(
         spec,
-        train=index_parquet([str(data)], root=ROOT, columns=None, where="dataset.train"),
+        train=join_indexes({name: index_of(file) for name, file in files.items()}, where="")
+        if mixed
+        else index_of(data),
         validation=None,
         transform_hashes=hashes,
         capacity=ClusterCapacity(cpus=8, gpus=0, cores=2, embedded=True),
     )
+
+
+def index_of(path: Path) -> DatasetIndex:
+    return index_parquet([str(path)], root=ROOT, columns=None, where="dataset.train")
 
 
 @ray.remote(num_cpus=0)
@@ -102,6 +117,12 @@ def test_every_global_batch_is_the_rows_of_the_order(data: Path, workers: int) -
 def test_a_stream_begins_in_the_middle_without_the_rows_before(data: Path) -> None:
     plan = make_plan(data, workers=2)
     assert global_batches(plan, step=37) == expected(plan, step=37)
+
+
+def test_a_mixture_comes_in_its_order_from_the_middle_on(data: Path) -> None:
+    plan = make_plan(data, workers=3, mixed=True)
+    assert plan.train.mixture is not None
+    assert global_batches(plan, step=19) == expected(plan, step=19)
 
 
 def test_rows_stay_in_order_through_pools_of_their_own(data: Path) -> None:

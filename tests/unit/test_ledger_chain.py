@@ -11,8 +11,9 @@ from orchestrator.cli.main import main
 from orchestrator.errors import CheckpointError, LedgerError
 from orchestrator.ledger.chain import read_chain
 from orchestrator.ledger.chunk import ChunkFacts
-from orchestrator.ledger.description import describe_order, read_order, write_description
+from orchestrator.ledger.description import describe_order, write_description
 from orchestrator.ledger.record import RECORD
+from orchestrator.ledger.run_order import read_order
 from orchestrator.ledger.writer import LedgerWriter
 from orchestrator.plan.job import JobPlan
 from tests.support.ledgers import FakeRun, chunks_of

@@ -136,7 +136,7 @@ def test_read_amplification_is_what_windows_read_for_what_they_use(
         for number in range(order.windows)
         for fragment in {piece.fragment for piece in order.window(epoch, number).pieces}
     )
-    if order.windows <= 64:
+    if order.windows <= 16:
         assert order.read_amplification(epoch) == pytest.approx(read / order.rows)
 
 

@@ -201,7 +201,7 @@ def test_a_relaxed_order_is_told() -> None:
     plan = make_plan(make_spec(dataset={"order": "relaxed", "shuffle": "none"}))
     told = " ".join(render_text(plan).split())
     assert (
-        "order as the files are, the same in every epoch; relaxed: superblocks in the order in which"
-        " they are ready lanes"
+        "order as the files are, the same in every epoch; relaxed: superblocks in the order in"
+        " which they are ready lanes"
     ) in told
     assert render_json(plan)["order"] == "relaxed"

@@ -119,6 +119,31 @@ def test_code_and_arguments_of_a_transform_are_named(root: Path) -> None:
     assert gone == ["transform 1 (pkg.shifts:shift) is gone"]
 
 
+MIXTURE = {
+    "first": {"paths": "train/part-0.parquet", "weight": 0.25},
+    "rest": {"paths": "train/part-[12].parquet", "weight": 0.75},
+}
+
+
+def test_files_and_weights_of_a_mixture_are_named(root: Path) -> None:
+    plan = plan_of(root, dataset={"train": {"sources": MIXTURE}})
+    describe_run(plan, open_run(plan))
+    check_unchanged(plan.fingerprint.parts, plan)
+    write(root / "train", 1, [9.0] * 10)
+    sources = {**MIXTURE, "first": {"paths": "train/part-0.parquet", "weight": 0.75}}
+    changed = plan_of(root, dataset={"train": {"sources": sources}})
+    assert refusal(plan.fingerprint.parts, changed) == [
+        "data: train/part-1.parquet is changed",
+        "weights from row 0 was first 0.25, rest 0.75, is now first 0.5, rest 0.5",
+    ]
+
+
+def test_one_source_that_becomes_a_mixture_is_named(root: Path) -> None:
+    parts = begun(root)
+    mixed = plan_of(root, dataset={"train": {"sources": MIXTURE}})
+    assert refusal(parts, mixed) == ["sources is new", "weights from row 0 is new"]
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"digest": "of another"}', None])
 def test_without_a_record_of_the_files_the_change_is_still_told(
     root: Path, content: str | None

@@ -8,8 +8,10 @@ import torch
 
 from orchestrator.checkpoint.attempts import Attempt, AttemptLog
 from orchestrator.ledger.audit import Audit, audit_run
+from orchestrator.ledger.chain import read_chunk
 from orchestrator.ledger.description import describe_order, write_description
 from orchestrator.plan.job import JobPlan
+from orchestrator.train.row_ledger import open_writer
 from orchestrator.train.stop import STOP_FILE, StopRequested
 from orchestrator.train.totals import Totals
 from tests.support import rank_jobs
@@ -106,6 +108,18 @@ def test_a_run_that_keeps_no_ledger_writes_none(tmp_path: Path) -> None:
     begin(plan, 2)
     run_ranks(2, rank_jobs.own_loop, plan, folder=tmp_path)
     assert chunks_of(plan.run_dir) == []
+
+
+@pytest.mark.parametrize(("in_order", "order"), [(True, "strict"), (False, "relaxed")])
+def test_an_attempt_that_ends_an_epoch_of_a_relaxed_one_is_held_to_no_sequence(
+    tmp_path: Path, in_order: bool, order: str
+) -> None:
+    plan = plan_of(tmp_path, "1 epoch")
+    begin(plan, 1)
+    writer = open_writer(plan, plan.run_dir, attempt=1, step=0, checkpoint=None, in_order=in_order)
+    assert writer is not None
+    name = writer.write(3).name
+    assert read_chunk(plan.run_dir / "ledger", name).header.order == order
 
 
 def test_a_wish_goes_with_the_sums_and_leaves_them_as_they_are() -> None:
