@@ -156,6 +156,9 @@ def walk(run: RunOrder, chunk: Chunk) -> Iterator[TrainedStep]:
         if None in shares or len(set(places)) > 1:
             raise _unproven(chunk, f"does not have step {step + 1} whole")
         yield TrainedStep(step=step, epoch=replay.geometry.cursor(step).epoch, shares=shares)
+    strangers = [record for record in records if not 0 <= record.rank < header.workers]
+    if strangers or any(next(rank, None) is not None for rank in ranks):
+        raise _unproven(chunk, "has more records than steps")
 
 
 def _of_rank(replay: Replay, chunk: Chunk, records: list[Record]) -> Iterator[tuple[int, Origins]]:

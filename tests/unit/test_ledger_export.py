@@ -11,7 +11,7 @@ import pytest
 from orchestrator.cli.main import main
 from orchestrator.errors import LedgerError
 from orchestrator.ledger.export import export_ledger
-from orchestrator.ledger.record import Records
+from orchestrator.ledger.record import Records, join_records
 from orchestrator.plan.job import JobPlan
 from tests.support.ledgers import FakeRun, exported
 from tests.support.plans import make_plan, make_spec
@@ -86,6 +86,18 @@ def test_a_file_is_whole_or_as_it_was(run: FakeRun, tmp_path: Path) -> None:
         export_ledger(run.folder, file)
     assert file.read_text() == "mine"
     assert not list(tmp_path.glob(".out*"))
+
+
+@pytest.mark.parametrize("rank", [0, 7])
+def test_a_record_too_many_is_not_left_out_silently(run: FakeRun, rank: int) -> None:
+    def more(_: int, records: Records) -> Records:
+        last = records[-1:].copy()
+        last["rank"] = rank
+        return join_records([records, last])
+
+    run.train(1, 18, start=16, edit=more)
+    with pytest.raises(LedgerError, match="step-000000018-003.chunk has "):
+        exported(run.folder)
 
 
 def test_a_place_that_cannot_be_written_is_named(
