@@ -96,7 +96,7 @@ def test_a_record_too_many_is_not_left_out_silently(run: FakeRun, rank: int) -> 
         return join_records([records, last])
 
     run.train(1, 18, start=16, edit=more)
-    with pytest.raises(LedgerError, match="step-000000018-003.chunk has "):
+    with pytest.raises(LedgerError, match=r"step-000000018-003\.chunk has "):
         exported(run.folder)
 
 
