@@ -8,7 +8,7 @@ from orchestrator.cli.output import say
 from orchestrator.cli.run_arguments import add_storage
 from orchestrator.errors import LedgerError
 from orchestrator.ledger.chain import read_chain
-from orchestrator.ledger.description import read_order
+from orchestrator.ledger.run_order import read_order
 from orchestrator.ledger.step import rows_of_step
 from orchestrator.report.ledger import overview_json, render_overview, render_step, step_json
 from orchestrator.run.listing import find_run

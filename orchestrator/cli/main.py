@@ -97,6 +97,6 @@ def _overview() -> str:
         f"verbs:\n{verbs}\n\n"
         "options:\n  -h, --help  this text; after a verb, the options of the verb\n"
         "  --version   the version\n\n"
-        "exit codes: 0 done, 1 the job failed, 2 the spec or the plan is wrong, 3 cluster,\n"
-        "            4 checkpoint, 5 data, 130 interrupted"
+        "exit codes: 0 done, 1 the job failed, or audit or diff found something, 2 the spec or\n"
+        "            the plan is wrong, 3 cluster, 4 checkpoint, 5 data, 130 interrupted"
     )

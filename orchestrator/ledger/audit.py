@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from orchestrator.checkpoint.attempts import Attempt, AttemptLog
 from orchestrator.ledger.chain import Chain, Chunk, read_chain
-from orchestrator.ledger.coverage import Coverage
-from orchestrator.ledger.description import RunOrder, read_order
+from orchestrator.ledger.coverage import Coverage, wanted_uses
+from orchestrator.ledger.passes import Passes, SourceAccount
 from orchestrator.ledger.presence import Presence
 from orchestrator.ledger.problem import Problem
 from orchestrator.ledger.replay import Replay, plain_records
+from orchestrator.ledger.run_order import RunOrder, read_order
 from orchestrator.plan.origins import Rows
 
 
@@ -22,8 +23,9 @@ class EpochAccount:
     """What became of the rows of an epoch, of which `steps` of `of_steps` steps are done.
 
     A row counts once, however many samples it gives: as used if all of these were trained, as
-    missing if one was not, as repeated if one was trained twice. While the epoch goes on, `used`
-    are the rows trained so far, and none is missing that is still to come.
+    missing if one was not, as repeated if one was trained too often. Of several sources, a row is
+    expected where its source comes to it, and as often as that does. While the epoch goes on,
+    `used` are the rows trained so far, and none is missing that is still to come.
     """
 
     epoch: int
@@ -42,12 +44,13 @@ class EpochAccount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
-    """What the files of a run prove."""
+    """What the files of a run prove; `sources` is empty where only one is trained on."""
 
     run: RunOrder
     chain: Chain
     attempts: tuple[Attempt, ...]
     epochs: tuple[EpochAccount, ...]
+    sources: tuple[SourceAccount, ...]
     problems: tuple[Problem, ...]
 
 
@@ -67,6 +70,7 @@ def audit_run(run_dir: Path) -> Audit:
         chain=chain,
         attempts=attempts,
         epochs=tuple(proof.accounts),
+        sources=proof.passes.accounts() if proof.passes else (),
         problems=tuple(problems),
     )
 
@@ -100,6 +104,7 @@ class _Proof:
         self._run = run
         self._chain = chain
         self._open: dict[int, Coverage] = {}
+        self.passes = None if run.description.mixture is None else Passes(run)
         self.accounts: list[EpochAccount] = []
 
     def problems(self) -> Iterator[Problem]:
@@ -116,6 +121,8 @@ class _Proof:
                 yield from self._close(len(self.accounts))
         if self._chain.steps > len(self.accounts) * self._run.steps_per_epoch:
             yield from self._close(len(self.accounts))
+        if self.passes is not None:
+            yield from self.passes.problems()
 
     def _of_chunk(self, chunk: Chunk) -> Iterator[Problem]:
         replay = Replay(self._run, chunk.header)
@@ -149,12 +156,12 @@ class _Proof:
         run, coverage = self._run, self._coverage(epoch)
         steps = run.steps_of(epoch)
         done = min(self._chain.steps, steps.stop) - steps.start
-        uses = coverage.uses
-        missing = coverage.rows((uses < 1) & self._wanted(epoch, done))
-        repeated = coverage.rows(uses > 1)
-        filtered = 0 if run.accounts is None else int(np.sum(run.accounts.counts == 0))
-        expected = run.description.index.rows
+        uses, most = coverage.uses, wanted_uses(run, epoch)
         finished = done == len(steps)
+        missing = coverage.rows(uses < (most if finished else self._least(epoch, done)))
+        repeated = coverage.rows(uses > most)
+        filtered = 0 if run.accounts is None else int(np.sum(run.accounts.counts == 0))
+        expected = filtered + len(coverage.rows(most > 0))
         self.accounts.append(
             EpochAccount(
                 epoch=epoch,
@@ -170,19 +177,18 @@ class _Proof:
             )
         )
         del self._open[epoch]
+        if finished and self.passes is not None:
+            self.passes.add(uses)
         yield from _unbalanced(epoch, missing, "are in no step")
         yield from _unbalanced(epoch, repeated, "are in more than one step")
 
-    def _wanted(self, epoch: int, done: int) -> NDArray[np.bool_]:
-        """Which units must have been used after so many steps of an epoch, bool [units]."""
-        run = self._run
-        if done == run.steps_per_epoch:
-            return np.ones(run.order.units, dtype=np.bool_)
-        wanted = Coverage(run)
+    def _least(self, epoch: int, done: int) -> NDArray[np.int32]:
+        """How often each unit must have been used after so many steps of an epoch, [units]."""
+        wanted = Coverage(self._run)
         if self._chain.effective[-1].header.order == "strict":
-            wanted.add(run.origins.between(epoch, 0, done * run.description.batch))
+            wanted.add(self._run.origins.between(epoch, 0, done * self._run.description.batch))
         # In relaxed order it is for each step's records to say which of them it was.
-        return wanted.uses > 0
+        return wanted.uses
 
 
 def _unbalanced(epoch: int, rows: Rows, what: str) -> Iterator[Problem]:

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.ledger.description import RunOrder
+from orchestrator.ledger.run_order import RunOrder
 from orchestrator.plan.origins import SPAN, Origins, Rows
 
 
@@ -42,3 +42,15 @@ class Coverage:
         if self._accounts is None:
             return units
         return np.unique(np.searchsorted(self._accounts.ends, units, side="right"))
+
+
+def wanted_uses(run: RunOrder, epoch: int) -> NDArray[np.int32]:
+    """How often each unit must be used in a whole epoch, int32 [units].
+
+    Once, as long as there is one source: that needs no look at the order.
+    """
+    if run.description.mixture is None:
+        return np.ones(run.order.units, dtype=np.int32)
+    wanted = Coverage(run)
+    wanted.add(run.origins.between(epoch, 0, run.order.rows))
+    return wanted.uses

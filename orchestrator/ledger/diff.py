@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from orchestrator.ledger.chain import Chain, read_chain
-from orchestrator.ledger.description import RunOrder, read_order
 from orchestrator.ledger.lines import Lines, lines_of
 from orchestrator.ledger.replay import walk
+from orchestrator.ledger.run_order import RunOrder, read_order
 from orchestrator.plan.fingerprint import DATA_PART
 from orchestrator.plan.origins import Origins, join_origins
 

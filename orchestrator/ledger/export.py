@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 
 from orchestrator.checkpoint.files import storage_errors, sync
 from orchestrator.ledger.chain import Chain, Chunk, read_chain
-from orchestrator.ledger.description import RunOrder, read_order
 from orchestrator.ledger.lines import Lines, lines_of
 from orchestrator.ledger.replay import walk
+from orchestrator.ledger.run_order import RunOrder, read_order
 
 SCHEMA = pa.schema(
     [

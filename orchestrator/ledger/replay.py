@@ -7,8 +7,8 @@ from functools import lru_cache
 from orchestrator.errors import LedgerError
 from orchestrator.ledger.chain import Chunk
 from orchestrator.ledger.chunk import ChunkHeader
-from orchestrator.ledger.description import RunOrder
 from orchestrator.ledger.record import Records, digest_of
+from orchestrator.ledger.run_order import RunOrder
 from orchestrator.plan.geometry import StreamGeometry
 from orchestrator.plan.origins import Origins
 

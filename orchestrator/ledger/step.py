@@ -5,9 +5,9 @@ from pathlib import Path
 
 from orchestrator.errors import LedgerError
 from orchestrator.ledger.chain import Chain, read_chain
-from orchestrator.ledger.description import RunOrder, read_order
 from orchestrator.ledger.lines import lines_of
 from orchestrator.ledger.replay import TrainedStep, walk
+from orchestrator.ledger.run_order import RunOrder, read_order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

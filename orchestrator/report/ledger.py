@@ -6,8 +6,8 @@ from dataclasses import asdict
 from pydantic import JsonValue
 
 from orchestrator.ledger.chain import Chain
-from orchestrator.ledger.description import RunOrder
 from orchestrator.ledger.diff import Comparison, Difference
+from orchestrator.ledger.run_order import RunOrder
 from orchestrator.ledger.step import StepRow
 from orchestrator.report.proof import counted, samples_of
 from orchestrator.units import format_bytes, format_count
@@ -27,7 +27,7 @@ def render_overview(run: RunOrder, chain: Chain, name: str) -> str:
             f" {format_count(header.last_step)}, attempt {header.attempt},"
             f" {counted(header.workers, 'worker')}, {format_bytes(chunk.bytes)}"
         )
-    lines += [f"  {chunk.shown}  does not count: done again" for chunk in chain.others]
+    lines += [f"  {chunk.shown}  does not count" for chunk in chain.others]
     return "\n".join(lines)
 
 

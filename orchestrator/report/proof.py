@@ -8,13 +8,13 @@ from pydantic import JsonValue
 
 from orchestrator.ledger.audit import Audit, EpochAccount
 from orchestrator.ledger.chain import Chain
-from orchestrator.ledger.description import RunOrder
 from orchestrator.ledger.problem import Problem
+from orchestrator.ledger.run_order import RunOrder
 from orchestrator.units import format_bytes, format_count
 
 PROOF_KEYS = (
     "the keys are name, exact, steps, total_steps, samples, workers, attempts, restarts, chunks,"
-    " bytes, epochs and problems; epochs are counted from 0, steps from 1"
+    " bytes, sources, epochs and problems; epochs are counted from 0, steps from 1"
 )
 _MOST_PROBLEMS = 20
 _MOST_ROWS = 3
@@ -47,6 +47,7 @@ def proof_json(audit: Audit, name: str) -> dict[str, JsonValue]:
         "restarts": max(0, len(audit.attempts) - 1),
         "chunks": len(audit.chain.effective),
         "bytes": audit.chain.bytes,
+        "sources": [asdict(source) for source in audit.sources],
         "epochs": [asdict(account) for account in audit.epochs],
         "problems": [_problem_json(problem, audit.run) for problem in audit.problems],
     }
@@ -57,6 +58,8 @@ def _verdict(audit: Audit) -> str:
         return "not every row is where it must be"
     if not audit.chain.steps:
         return "no step is saved yet"
+    if audit.run.description.mixture is not None:
+        return "each row exactly once in each pass over its source"
     if all(account.finished for account in audit.epochs):
         return "each row exactly once in each epoch"
     return "each row exactly once in each epoch, and at most once in the one that goes on"
@@ -83,8 +86,14 @@ def _topics(audit: Audit) -> Iterator[tuple[str, str]]:
             f"{counted(len(chain.effective), 'chunk')} verified, {format_bytes(size)}"
             f" ({size / max(1, samples_of(audit.run, audit.chain)):.2g} bytes a row trained)",
         )
+    for source in audit.sources:
+        yield (
+            "source",
+            f"{source.name}: {counted(source.passes, 'pass')} and"
+            f" {counted(source.rest, 'sample')} of the next, by the last finished epoch",
+        )
     if chain.others:
-        yield "beside", f"{counted(len(chain.others), 'chunk')} of steps that were done again"
+        yield "beside", f"{counted(len(chain.others), 'chunk')} of steps that do not count"
     for name in chain.damaged:
         yield "damaged", f"the checkpoint {name} does not verify, and does not count"
 
@@ -155,4 +164,5 @@ def samples_of(run: RunOrder, chain: Chain) -> int:
 
 def counted(count: int, noun: str) -> str:
     """A number of things in words."""
-    return f"{format_count(count)} {noun}" + "s" * (count != 1)
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{format_count(count)} {noun if count == 1 else plural}"

@@ -20,13 +20,20 @@ def open_recorder(plan: JobPlan) -> RowRecorder | None:
 
 
 def open_writer(
-    plan: JobPlan, run_dir: Path, *, attempt: int, step: int, checkpoint: str | None
+    plan: JobPlan,
+    run_dir: Path,
+    *,
+    attempt: int,
+    step: int,
+    checkpoint: str | None,
+    in_order: bool = True,
 ) -> LedgerWriter | None:
     """The writer of an attempt, on the first rank; None where the run keeps no ledger.
 
     Args:
         step: steps of the whole run that are done.
         checkpoint: the name of the one it begins with, whose ledger goes on.
+        in_order: whether the steps that are done of its first epoch are the first ones.
     """
     if not plan.spec.checkpoint.ledger:
         return None
@@ -39,7 +46,8 @@ def open_writer(
             attempt=attempt,
             workers=world()[1],
             geometry=plan.train.geometry,
-            order="relaxed" if plan.train.relaxed else "strict",
+            # What is left of an epoch that was begun in relaxed order has other steps.
+            order="relaxed" if plan.train.relaxed or not in_order else "strict",
             order_fingerprint=plan.fingerprint.digest,
         ),
         parent=begun.ledger if begun else None,

@@ -137,6 +137,7 @@ def _open_first_rank(config: WorkerConfig) -> FirstRank:
                 attempt=config.attempt,
                 step=config.step,
                 checkpoint=name,
+                in_order=config.open_epoch is None,
             ),
         ),
         stop=StopRequest(config.run_dir, attempt=config.attempt),

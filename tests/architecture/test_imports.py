@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.ledgers import FakeRun
+from tests.support.plans import make_plan
+
 REPOSITORY = Path(__file__).parents[2]
 HEAVY = {"ray", "torch", "pyarrow", "numpy", "pandas", "rich"}
 SCRIPT = """\
@@ -57,6 +60,26 @@ def test_runs_are_looked_at_without_what_trained_them(tmp_path: Path, arguments:
     loaded = loaded_by(arguments, tmp_path)
     assert "orchestrator" in loaded
     assert not loaded & (HEAVY - {"rich"})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "also"),
+    [
+        (["audit", "job"], set()),
+        (["ledger", "job"], set()),
+        (["ledger", "job", "--step", "3"], set()),
+        (["ledger", "job", "--export", "out.parquet"], {"pyarrow", "pandas"}),
+        (["diff", "job", "job"], set()),
+    ],
+    ids=str,
+)
+def test_a_ledger_is_read_without_what_trained_it(
+    tmp_path: Path, arguments: list[str], also: set[str]
+) -> None:
+    FakeRun(make_plan(), tmp_path / "runs" / "job").train(2, 5)
+    loaded = loaded_by(arguments, tmp_path)
+    assert "orchestrator" in loaded
+    assert not loaded & (HEAVY - {"numpy"} - also)
 
 
 def loaded_by(arguments: list[str], folder: Path) -> set[str]:

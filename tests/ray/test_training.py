@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from orchestrator.cli.main import main
 from tests.support.data import write_rows
+from tests.support.ledgers import assert_exact_run
 from tests.support.runs import Run, wait_until_gone, write_job
 
 TRAIN, VALIDATION = 240, 101
@@ -56,6 +58,14 @@ def test_every_row_is_trained_once_an_epoch(finished: Run, folder: Path) -> None
     np.testing.assert_array_equal(np.bincount(ids), np.full(TRAIN, 2))
 
 
+def test_the_ledger_proves_it_and_says_which_rows_made_which_step(
+    finished: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert assert_exact_run(finished.dir) == 2
+    assert main(["audit", str(finished.dir)]) == 0
+    assert "20 of 20 proven" in capsys.readouterr().out
+
+
 def test_a_validation_scores_every_row_once(finished: Run) -> None:
     records = finished.metrics("validation")
     assert [(record["step"], record["rows"]) for record in records] == [
@@ -81,14 +91,16 @@ def test_the_summary_says_what_came_out_and_where_it_lies(finished: Run) -> None
 def test_the_run_directory_holds_what_is_promised(finished: Run) -> None:
     names = {path.name for path in finished.dir.iterdir()}
     files = {"job.yaml", "environment.json", "metrics.jsonl", "events.jsonl"}
-    assert files | {"attempts", "checkpoints", "logs", "model"} <= names
+    assert files | {"attempts", "checkpoints", "ledger", "logs", "model"} <= names
     weights = load_file(finished.dir / "model" / "model.safetensors")
     assert weights["0.weight"].shape == (64, 8)
     environment = json.loads((finished.dir / "environment.json").read_text())
     assert environment["versions"]["ray"].startswith("2.60")
 
 
-def test_a_finished_run_does_nothing_and_more_epochs_continue_it(finished: Run) -> None:
+def test_a_finished_run_does_nothing_and_more_epochs_continue_it(
+    finished: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = finished.state_digest()
     printed = finished.complete()
     assert "already finished" in printed
@@ -99,6 +111,10 @@ def test_a_finished_run_does_nothing_and_more_epochs_continue_it(finished: Run) 
     assert finished.step() == 30
     last = finished.attempts()[-1]
     assert (last["parent"], last["step"], last["workers"]) == (1, 20, 3)
+    assert assert_exact_run(finished.dir) == 3
+    assert main(["audit", str(finished.dir), "--json"]) == 0
+    proof = json.loads(capsys.readouterr().out)
+    assert (proof["exact"], proof["steps"], proof["workers"]) == (True, 30, [2, 3])
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +16,17 @@ from orchestrator.checkpoint.manager import CheckpointManager
 from orchestrator.checkpoint.manifest import CheckpointInfo
 from orchestrator.checkpoint.policy import EverySteps, LatestN
 from orchestrator.checkpoint.store import CheckpointStore
+from orchestrator.data.counts_file import StoredCounts, counts_file, dump_counts
 from orchestrator.ledger.chunk import ChunkFacts, OrderKind
 from orchestrator.ledger.description import describe_order, write_description
 from orchestrator.ledger.export import export_ledger
 from orchestrator.ledger.record import Records
 from orchestrator.ledger.recorder import RowRecorder
 from orchestrator.ledger.writer import LedgerWriter
+from orchestrator.plan.accounts import EpochOrigins
 from orchestrator.plan.geometry import Cursor
 from orchestrator.plan.job import JobPlan
-from orchestrator.plan.origins import Origins
+from orchestrator.plan.origins import Counts, Origins
 
 # What a trainer that is wrong would have noted, of the right records of a rank.
 Edit = Callable[[int, Records], Records]
@@ -45,8 +48,15 @@ class FakeRun:
     plan: JobPlan
     folder: Path
     order: OrderKind = "strict"
+    counts: Counts | None = None
 
     def __post_init__(self) -> None:
+        if (counting := self.plan.train.counting) is not None:
+            assert self.counts is not None
+            stored = StoredCounts(
+                key=counting.key, counts=self.counts, packed=counting.packed, parts=counting.parts
+            )
+            (self.folder / counts_file("train")).write_bytes(dump_counts(stored))
         write_description(self.folder, describe_order(self.plan))
 
     def train(
@@ -101,8 +111,15 @@ class FakeRun:
         cursor = self._cursor(step)
         start, stop = geometry.rank_span(cursor.step, rank, workers)
         superblock = geometry.superblock(geometry.superblock_of(cursor))
-        rows = self.plan.train.sample_order().rows_between(cursor.epoch, start, stop)
-        return Share(superblock.number, cursor.step - superblock.first_step, Origins(rows=rows))
+        origins = self._origins.between(cursor.epoch, start, stop)
+        return Share(superblock.number, cursor.step - superblock.first_step, origins)
+
+    @cached_property
+    def _origins(self) -> EpochOrigins:
+        stream = self.plan.train
+        counted = stream.counting is not None and self.counts is not None
+        accounts = stream.counting.accounts(self.counts) if counted else None
+        return EpochOrigins(stream.sample_order(), accounts)
 
     def _cursor(self, step: int) -> Cursor:
         """The place of a step in the order: in relaxed order superblocks come backwards."""
@@ -124,6 +141,7 @@ class FakeRun:
             AttemptLog(self.folder / "attempts"),
         )
         found = [info for info in store.committed() if start in (None, info.manifest.step)]
+        assert found or start in (None, 0), f"no checkpoint of step {start}"
         begun = found[0] if found and start != 0 else None
         for newer in store.committed():
             # As a driver does with damaged ones: what is newer does not count any more.

@@ -19,12 +19,14 @@ def train_images(
     norm: bool = False,
     pieces: int = 1,
     spoil: Sequence[int] = (),
+    save_after: Sequence[int] = (),
 ) -> None:
     """The images of the unit tests: momentum, a schedule, an average of the weights.
 
     Args:
         pieces: backward passes a step.
         spoil: rows whose loss is not a number.
+        save_after: steps that it saves itself.
     """
     model = ConvTask(width=width, dropout=dropout, norm=norm).build_model()
     average = torch.optim.swa_utils.AveragedModel(model)
@@ -46,6 +48,8 @@ def train_images(
         # What follows step_done() still belongs to the step.
         schedule.step()
         average.update_parameters(model)
+        if context.step in save_after:
+            context.save()
         if context.validation_due:
             validate(context, trained)
 

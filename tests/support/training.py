@@ -180,9 +180,12 @@ def make_plan(
     validation: bool = True,
     training: Mapping[str, object] | None = None,
     checkpoint: Mapping[str, object] | None = None,
+    shuffle: Mapping[str, object] | None = None,
 ) -> JobPlan:
     """A plan whose data need not exist; four steps an epoch unless told otherwise."""
     sources: dict[str, object] = {"train": {"type": "parquet", "paths": "train"}}
+    if shuffle is not None:
+        sources["shuffle"] = shuffle
     if validation:
         sources["validation"] = {"type": "parquet", "paths": "validation"}
     spec = JobSpec.model_validate(

@@ -26,6 +26,7 @@ def test_a_run_keeps_its_job_and_where_it_ran(tmp_path: Path) -> None:
         "data.json",
         "environment.json",
         "job.yaml",
+        "ledger",
         "logs",
         "plan.json",
     ]
