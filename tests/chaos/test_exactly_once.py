@@ -1,0 +1,152 @@
+"""On a cluster of three nodes everything is killed once; the run ends as if nothing had happened.
+
+What was trained is told by the workers themselves, row by row: see tests/support/witness.py.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import clusters
+from tests.support.clusters import LocalCluster, local_cluster
+from tests.support.data import write_rows
+from tests.support.faults import (
+    RANK,
+    Killed,
+    actors,
+    kill_coordinator,
+    kill_driver,
+    kill_map_worker,
+    kill_node,
+    kill_rank,
+    wait_until_idle,
+)
+from tests.support.runs import ROOT, Driver, Run, write_job
+from tests.support.witness import Witness
+
+# 331 rows: no batch and no number of workers divides them. 14 steps an epoch, the last of 19 rows.
+ROWS, STEPS_PER_EPOCH, EPOCHS = 331, 14, 4
+STEPS = EPOCHS * STEPS_PER_EPOCH
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("exactly-once")
+    return write_job(
+        folder / "job.yaml",
+        dataset={
+            "train": {"paths": str(write_rows(folder / "train", ROWS))},
+            "validation": {"paths": str(write_rows(folder / "validation", 101))},
+            "shuffle": {"type": "window", "rows": 96},
+        },
+        training={
+            "task": "tests.support.witness:WitnessTask",
+            "with": {"step_s": 0.1, "log": str(folder)},
+            "epochs": EPOCHS,
+        },
+        # Three workers: their sums depend on the order of additions, which two would hide.
+        scaling={"workers": 3, "superblock_steps": 2, "preprocessing": {"workers": 2}},
+    )
+
+
+def a_run(job: Path, name: str) -> Run:
+    (job.parent / name).mkdir()
+    return Run(job, name)
+
+
+def log_of(run: Run) -> str:
+    return f"training.with.log={run.job.parent / run.name}"
+
+
+def witness_of(run: Run) -> Witness:
+    return Witness(log=run.job.parent / run.name, run_dir=run.dir)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(job: Path) -> Run:
+    run = a_run(job, "undisturbed")
+    run.complete(log_of(run))
+    assert run.step() == STEPS
+    assert len(run.attempts()) == 1
+    return run
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalCluster]:
+    for name, value in clusters.ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    # The head, where the driver is, has no room for the workers; each other node has for all.
+    with local_cluster(2, 6, 6) as started:
+        yield started
+
+
+def assert_every_row_once(run: Run, undisturbed: Run) -> None:
+    """Each epoch has each row in one step that counts, and these steps are the undisturbed run's.
+
+    Steps that were done again, too, had the rows that they should have.
+    """
+    found, wanted = witness_of(run), witness_of(undisturbed).effective
+    assert list(wanted) == list(range(STEPS))
+    assert found.effective == wanted
+    for epoch in range(EPOCHS):
+        steps = range(epoch * STEPS_PER_EPOCH, (epoch + 1) * STEPS_PER_EPOCH)
+        rows = [row for step in steps for row in found.effective[step]]
+        assert sorted(rows) == list(range(ROWS))
+    for batches in found.trained.values():
+        assert batches == {step: wanted[step] for step in batches}
+
+
+def assert_same_end(run: Run, undisturbed: Run) -> None:
+    assert run.losses() == undisturbed.losses()
+    assert run.state_digest() == undisturbed.state_digest()
+    scores = [
+        {record["step"]: (record["metrics"], record["rows"]) for record in found}
+        for found in (run.metrics("validation"), undisturbed.metrics("validation"))
+    ]
+    assert scores[0] == scores[1]
+
+
+@pytest.mark.timeout(600)
+def test_whatever_dies_every_row_counts_once_and_not_one_bit_is_lost(
+    job: Path, undisturbed: Run, cluster: LocalCluster
+) -> None:
+    run = a_run(job, "killed")
+    settings = (log_of(run), f"runtime.address={cluster.address}", f"runtime.working_dir={ROOT}")
+    driver = run.start(*settings)
+
+    def strike(step: int, fault: Callable[[], Killed]) -> Killed:
+        driver.wait_for_step(step)
+        return fault()
+
+    strike(5, lambda: kill_map_worker(cluster.folder))
+    strike(12, lambda: kill_rank(cluster.folder))
+    strike(23, lambda: kill_coordinator(cluster.folder))
+    node = strike(34, lambda: kill_node(cluster, hosting=RANK))
+    assert any("raylet" in title for title in node.processes.values())
+    strike(45, lambda: kill_driver(driver))
+    run.complete(*settings)
+
+    reasons = [str(event["reason"]) for event in run.events("attempt-failed")]
+    assert len(reasons) == 3
+    assert ["died" in reasons[0], "fed it" in reasons[1], "died" in reasons[2]] == [True] * 3
+    attempts = run.attempts()
+    # None for the map worker: its calls were made again by another one.
+    assert [attempt["parent"] for attempt in attempts] == [None, 1, 2, 3, 4]
+    assert [attempt["step"] for attempt in attempts] == [0, 10, 20, 30, 40]
+    assert_every_row_once(run, undisturbed)
+    assert_same_end(run, undisturbed)
+    wait_until_idle(cluster.folder)
+
+
+def test_a_run_that_goes_on_with_fewer_workers_has_the_same_global_batches(
+    job: Path, undisturbed: Run
+) -> None:
+    run = a_run(job, "fewer")
+    driver = run.start(log_of(run))
+    driver.wait_for_step(23)
+    assert len(actors(driver.session(), RANK)) == 3
+    kill_driver(driver)
+    run.complete(log_of(run), "scaling.workers=2")
+    assert [(attempt["workers"], attempt["step"]) for attempt in run.attempts()] == [(3, 0), (2, 20)]
+    assert_every_row_once(run, undisturbed)

@@ -1,0 +1,103 @@
+"""Ways to end what a run consists of: SIGKILL, from outside, in the middle of its work.
+
+Only processes of one session folder are touched: that of a run's embedded Ray, or of a cluster that
+the test has started. Each fault waits until it has happened, and returns what it ended.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from tests.support.clusters import LocalCluster
+from tests.support.runs import Driver, members_of, title_of
+
+# What Ray calls the actors in question.
+RANK, MAP_WORKER, COORDINATOR = "RayTrainWorker", "MapWorker", "SplitCoordinator"
+# What runs on a node without any job, as it calls itself.
+_LASTING = ("ray::DashboardAgent", "ray::RuntimeEnvAgent", "ray::IDLE")
+_DEATH_LIMIT_S, _IDLE_LIMIT_S = 10.0, 60.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Killed:
+    """What a fault ended: one line of text, and the processes by number and title."""
+
+    what: str
+    processes: dict[int, str]
+
+    def __str__(self) -> str:
+        return f"{self.what} ({len(self.processes)} processes)"
+
+
+def kill_rank(session: Path) -> Killed:
+    """Ends one training worker."""
+    return _kill("rank", actors(session, RANK)[-1:])
+
+
+def kill_map_worker(session: Path) -> Killed:
+    """Ends one preprocessing worker."""
+    return _kill("map actor", actors(session, MAP_WORKER)[-1:])
+
+
+def kill_coordinator(session: Path) -> Killed:
+    """Ends the actors that hand out the blocks, one for each stream."""
+    return _kill("coordinator", actors(session, COORDINATOR))
+
+
+def kill_node(cluster: LocalCluster, *, hosting: str) -> Killed:
+    """Ends a node with everything that runs on it: the one, but the head, with most such actors."""
+    nodes = [psutil.Process(pid) for pid in cluster.raylets[1:] if psutil.pid_exists(pid)]
+    trees = [[node, *node.children(recursive=True)] for node in nodes]
+    chosen = max(trees, key=lambda tree: sum(hosting in title_of(process) for process in tree))
+    assert any(hosting in title_of(process) for process in chosen), f"no node but the head: {hosting}"
+    return _kill("node", chosen)
+
+
+def kill_driver(driver: Driver) -> Killed:
+    """Ends a driver, not what Ray runs for it."""
+    killed = Killed(what="driver", processes={driver.process.pid: "driver"})
+    driver.process.kill()
+    driver.process.wait()
+    return killed
+
+
+def actors(session: Path, name: str) -> list[psutil.Process]:
+    """The processes of a session that are actors of a kind, the oldest first."""
+    found = [process for process in members_of(session) if f"ray::{name}" in title_of(process)]
+    return sorted(found, key=lambda process: process.pid)
+
+
+def wait_until_idle(session: Path) -> None:
+    """Waits until a cluster runs nothing of any job: what is left serves the nodes themselves."""
+    deadline = time.monotonic() + _IDLE_LIMIT_S
+    while left := [title for title in map(title_of, members_of(session)) if _is_work(title)]:
+        assert time.monotonic() < deadline, f"left over: {left}"
+        time.sleep(0.1)
+
+
+def _is_work(title: str) -> bool:
+    return title.startswith("ray::") and not title.strip().endswith(_LASTING)
+
+
+def _kill(what: str, processes: Sequence[psutil.Process]) -> Killed:
+    assert processes, f"no {what} to kill"
+    titles = {process.pid: title_of(process) for process in processes}
+    # All at once as far as that goes: no raylet is to see its workers die before it does itself.
+    for process in processes:
+        process.kill()
+    deadline = time.monotonic() + _DEATH_LIMIT_S
+    while alive := [process for process in processes if _runs(process)]:
+        assert time.monotonic() < deadline, f"still there: {alive}"
+        time.sleep(0.01)
+    return Killed(what=what, processes=titles)
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        # A zombie waits for its parent to take notice; it does nothing any more.
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
