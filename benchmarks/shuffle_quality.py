@@ -4,9 +4,8 @@ Row i of the data has the value i, as in a table that was sorted by date, and th
 is looked at as it would be trained. Nothing is read: the order is arithmetic.
 """
 
-import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -33,29 +32,38 @@ class Shuffle:
 SHUFFLES = (
     Shuffle(name="none", kind="none"),
     Shuffle(name="fragments", kind="fragments"),
-    Shuffle(name="window, rows: 8192", kind="window", rows=8_192),
-    Shuffle(name="window, rows: 32768", kind="window", rows=32_768),
-    Shuffle(name="window, rows: 65536", kind="window", rows=65_536),
-    Shuffle(name="window, rows: 131072", kind="window", rows=131_072),
-    Shuffle(name="window, rows: 262144", kind="window", rows=262_144),
-    Shuffle(name="window, rows: all", kind="window", rows=ROWS),
+    Shuffle(name="window of 8,192", kind="window", rows=8_192),
+    Shuffle(name="window of 32,768", kind="window", rows=32_768),
+    Shuffle(name="window of 65,536", kind="window", rows=65_536),
+    Shuffle(name="window of 131,072", kind="window", rows=131_072),
+    Shuffle(name="window of 262,144", kind="window", rows=262_144),
+    Shuffle(name="window of all", kind="window", rows=ROWS),
+)
+COLUMNS = (
+    "shuffle",
+    "way of a row: mean",
+    "median",
+    "fragments in a batch",
+    "evenness of a batch",
+    "spread of batches",
+    "rows read for one",
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Quality:
-    """An epoch's rows in their order, whole batches of them, and how much is read for it."""
+    """An epoch's rows in their order, cut into batches, and how many are read for each of them."""
 
     order: NDArray[np.int64]
     batch: int
+    fragment: int
     read_amplification: float
-    window_rows: int
 
     @cached_property
     def displacement(self) -> NDArray[np.float64]:
         """How far each row is from its place in the files, as a share of the epoch."""
         rows = len(self.order)
-        return np.abs(self.order - np.arange(rows)) / rows
+        return np.asarray(np.abs(self.order - np.arange(rows)) / rows, dtype=np.float64)
 
     @cached_property
     def batches(self) -> NDArray[np.int64]:
@@ -63,9 +71,10 @@ class Quality:
         whole = len(self.order) // self.batch
         return self.order[: whole * self.batch].reshape(whole, self.batch)
 
-    def fragments(self, size: int) -> float:
+    @cached_property
+    def fragments(self) -> float:
         """Of how many fragments a batch has rows, on average."""
-        return float(np.mean([len(np.unique(rows // size)) for rows in self.batches]))
+        return float(np.mean([len(np.unique(rows // self.fragment)) for rows in self.batches]))
 
     @cached_property
     def entropy(self) -> float:
@@ -89,24 +98,60 @@ class Quality:
         return float(self.batches.mean(axis=1).std() / np.sqrt(variance))
 
 
-def measure(
-    shuffle: Shuffle, *, rows: int = ROWS, fragment: int = FRAGMENT, batch: int = BATCH, seed: int = 0
-) -> Quality:
-    """The first epoch under a shuffle, of a data set in fragments of equal size but the last."""
-    sizes = np.full(-(-rows // fragment), fragment, dtype=np.int64)
+def main() -> None:
+    """Prints the table of docs/shuffling.md."""
+    sys.stdout.write(table())
+
+
+def table() -> str:
+    """All shuffles beside a permutation of all rows that another generator made, as Markdown."""
+    rows = [_line(COLUMNS), _line(["---", *["---:"] * (len(COLUMNS) - 1)])]
+    rows += [_line(_cells(f"`{shuffle.name}`", measure(shuffle))) for shuffle in SHUFFLES]
+    drawn = Quality(
+        order=np.random.Generator(np.random.MT19937(1)).permutation(ROWS),
+        batch=BATCH,
+        fragment=FRAGMENT,
+        read_amplification=float("nan"),
+    )
+    return "".join([*rows, _line(_cells("drawn at random", drawn))])
+
+
+def measure(shuffle: Shuffle, *, rows: int = ROWS, seed: int = 0) -> Quality:
+    """The first epoch under a shuffle, of rows in fragments of equal size but the last."""
+    sizes = np.full(-(-rows // FRAGMENT), FRAGMENT, dtype=np.int64)
     sizes[-1] = rows - sizes[:-1].sum()
-    window = min(shuffle.rows, rows)
     order = SampleOrder(
         sizes,
         # As the plan does it: whole batches.
-        window_rows=-(-window // batch) * batch,
+        window_rows=-(-min(shuffle.rows, rows) // BATCH) * BATCH,
         seed=seed,
         shuffle_fragments=shuffle.kind != "none",
         shuffle_rows=shuffle.kind == "window",
     )
     return Quality(
         order=order.rows_between(0, 0, rows),
-        batch=batch,
+        batch=BATCH,
+        fragment=FRAGMENT,
         read_amplification=order.read_amplification(),
-        window_rows=min(order.window_rows, rows),
     )
+
+
+def _cells(name: str, quality: Quality) -> list[str]:
+    read = quality.read_amplification
+    return [
+        name,
+        f"{quality.displacement.mean():.3f}",
+        f"{np.median(quality.displacement):.3f}",
+        f"{quality.fragments:.1f}",
+        f"{quality.entropy:.2f}",
+        f"{quality.spread:.1f}",
+        "" if np.isnan(read) else f"{read:.2f}",
+    ]
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |\n"
+
+
+if __name__ == "__main__":
+    main()

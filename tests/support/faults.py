@@ -52,7 +52,9 @@ def kill_node(cluster: LocalCluster, *, hosting: str) -> Killed:
     nodes = [psutil.Process(pid) for pid in cluster.raylets[1:] if psutil.pid_exists(pid)]
     trees = [[node, *node.children(recursive=True)] for node in nodes]
     chosen = max(trees, key=lambda tree: sum(hosting in title_of(process) for process in tree))
-    assert any(hosting in title_of(process) for process in chosen), f"no node but the head: {hosting}"
+    assert any(hosting in title_of(process) for process in chosen), (
+        f"no node but the head: {hosting}"
+    )
     return _kill("node", chosen)
 
 
