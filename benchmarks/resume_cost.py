@@ -6,19 +6,18 @@ tries: of a reader alone, and of the stream on a Ray of its own, with its actors
 """
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
 import numpy as np
-import psutil
 import yaml
+from pydantic import JsonValue
 
 from benchmarks.tiny import write_rows
 from orchestrator import load_job, plan_job
@@ -29,6 +28,7 @@ from orchestrator.data.split import ExactDataConfig
 from orchestrator.jsonl import read_json_lines
 from orchestrator.plan.job import JobPlan
 from orchestrator.run.session import ray_session
+from orchestrator.units import format_duration
 
 ROOT = Path(__file__).parents[1]
 ROWS, WINDOW, BATCH = 3_000_000, 65_536, 1_024
@@ -61,7 +61,7 @@ def main() -> None:
 
 def write_job(folder: Path) -> Path:
     """An epoch of many windows, with a checkpoint at each tenth of it."""
-    tenth = round(EARLY * -(-ROWS // BATCH))
+    tenth = round(-(-ROWS // BATCH) / 10)
     job = {
         "name": "resume",
         "runtime": {"working_dir": str(ROOT)},
@@ -71,6 +71,8 @@ def write_job(folder: Path) -> Path:
         },
         "training": {
             "task": "benchmarks.tiny:TinyTask",
+            # Slow enough to be killed before the next checkpoint.
+            "with": {"step_s": 0.01},
             "epochs": 1,
             "global_batch_size": BATCH,
             "report_every": tenth,
@@ -101,7 +103,8 @@ def first_batch_s(plan: JobPlan, share: float) -> float:
     began = time.perf_counter()
     dataset = build_stream(stream, root=ROOT, workers=1, superblocks=superblocks)
     (shard,) = ExactDataConfig().configure({"train": dataset}, 1, None, None)
-    blocks = shard["train"].iter_batches(batch_size=None, batch_format="pyarrow")
+    # None is a block as it is, which Ray's types do not know.
+    blocks = shard["train"].iter_batches(batch_size=None, batch_format="pyarrow")  # type: ignore[arg-type]
     feed = Feed(
         blocks,
         stream.geometry,
@@ -118,23 +121,87 @@ def first_batch_s(plan: JobPlan, share: float) -> float:
 
 
 def run_seconds(job: Path, plan: JobPlan) -> dict[float, float]:
-    """Of one run, killed and started again several times at both places."""
+    """Seconds from the start of an attempt to its first batch, of one run that is killed often."""
     found = {}
     for share in (EARLY, LATE):
-        step = step_at(plan, share)
-        with a_driver(job) as run_dir:
-            wait_for("the checkpoint", lambda: step in steps_of(run_dir, "checkpoint"))
-        tries = []
-        for _ in range(TRIES):
-            before = len(steps_of(run_dir, "training-started"))
-            with a_driver(job) as run_dir:
-                wait_for("training", lambda: len(steps_of(run_dir, "training-started")) > before)
-            events = read_json_lines(run_dir / "events.jsonl")
-            times = [
-                [float(str(e["time"])) for e in events if e["event"] == kind][-1]
-                for kind in ("attempt-started", "training-started")
-            ]
-            assert steps_of(run_dir, "training-started")[-1] == step
-            tries.append(times[1] - times[0])
-        found[share] = median(tries)
+        train_until(job, plan, step_at(plan, share))
+        found[share] = median(restart_s(job, plan, step_at(plan, share)) for _ in range(TRIES))
     return found
+
+
+def train_until(job: Path, plan: JobPlan, step: int) -> None:
+    """Trains until there is the checkpoint of a step, and kills the run."""
+    with a_driver(job):
+        wait_for("the checkpoint", lambda: last_step(plan, "checkpoint") == step)
+
+
+def restart_s(job: Path, plan: JobPlan, step: int) -> float:
+    """Starts the run again, which has to go on after this step, and kills it when it has begun."""
+    before = len(events_of(plan, "training-started"))
+    with a_driver(job):
+        wait_for("training", lambda: len(events_of(plan, "training-started")) > before)
+    assert last_step(plan, "training-started") == step
+    began, trained = (
+        float(str(events_of(plan, kind)[-1]["time"]))
+        for kind in ("attempt-started", "training-started")
+    )
+    return trained - began
+
+
+@contextmanager
+def a_driver(job: Path) -> Iterator[None]:
+    """`orchestrator run` in a process of its own, which is killed in the end."""
+    command = [sys.executable, "-m", "orchestrator", "run", str(job)]
+    driver = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        driver.kill()
+        driver.wait()
+
+
+def events_of(plan: JobPlan, kind: str) -> list[dict[str, JsonValue]]:
+    """What the run has recorded of this kind so far."""
+    events = read_json_lines(plan.run_dir / "events.jsonl")
+    return [event for event in events if event["event"] == kind]
+
+
+def last_step(plan: JobPlan, kind: str) -> int:
+    """The step of the newest event of a kind; 0 where there is none."""
+    events = events_of(plan, kind)
+    return int(str(events[-1]["step"])) if events else 0
+
+
+def wait_for(what: str, condition: Callable[[], bool]) -> None:
+    """Looks often, so that little is trained between the moment and what follows it."""
+    deadline = time.monotonic() + LIMIT_S
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"no {what} in {LIMIT_S:.0f} s")
+        time.sleep(0.01)
+
+
+def step_at(plan: JobPlan, share: float) -> int:
+    """The step that this share of the epoch is done after, a whole number of tenths."""
+    return round(share * 10) * round(plan.total_steps / 10)
+
+
+def alternately(seconds: Callable[[float], float]) -> dict[float, float]:
+    """Medians of early and late tries, in turn, so that a slow moment of the machine hits both."""
+    tries = [(seconds(EARLY), seconds(LATE)) for _ in range(TRIES)]
+    return {EARLY: median(early for early, _ in tries), LATE: median(late for _, late in tries)}
+
+
+def show(name: str, found: Mapping[float, float]) -> None:
+    """Prints a line of the table."""
+    early, late = found[EARLY], found[LATE]
+    say(f"| {name} | {format_duration(early)} | {format_duration(late)} | {late / early:.2f} |")
+
+
+def say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,5 +1,6 @@
 """Many small rows and the smallest model, for measurements in which only the stream counts."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,16 @@ FEATURES = 4
 
 
 class TinyTask(TrainTask):
-    """One layer, which sorts rows into two classes."""
+    """One layer, which sorts rows into two classes, in steps that take at least so long."""
+
+    def __init__(self, step_s: float = 0.0) -> None:
+        self._step_s = step_s
 
     def build_model(self) -> nn.Module:
         return nn.Linear(FEATURES, 2)
 
     def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        time.sleep(self._step_s)
         scores = model(batch["x"])
         return functional.cross_entropy(scores, batch["label"], reduction="none"), {}
 

@@ -78,7 +78,7 @@ def six_kills(folder: Path, *, seed: int, say: Say) -> Comparison:
         seed: of the steps at which the kills strike.
     """
     job = write_flights(folder)
-    undisturbed, run = Run(job, "undisturbed"), Run(job, "killed")
+    undisturbed, run = Run(job, "undisturbed"), Run(job, f"killed-{seed}")
     say(f"seed {seed}, runs in {folder / 'runs'}")
     undisturbed.complete(*SETTINGS)
     say(f"undisturbed: {undisturbed.step()} steps, {last_scores(undisturbed)}")
@@ -87,7 +87,7 @@ def six_kills(folder: Path, *, seed: int, say: Say) -> Comparison:
     with local_cluster(2, 6, 6) as cluster:
         say(f"a cluster of {len(cluster.raylets)} nodes at {cluster.address}")
         disturb(run, cluster, kill_steps(seed, undisturbed.step()), say)
-        wait_until_idle(cluster.folder)
+        wait_until_idle(cluster)
         say("nothing of the run is left in the cluster")
     compared = compare(run, undisturbed)
     say(f"killed: {run.step()} steps, {last_scores(run)}, {compared.attempts} attempts")

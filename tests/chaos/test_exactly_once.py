@@ -146,7 +146,7 @@ def test_whatever_dies_every_row_counts_once_and_not_one_bit_is_lost(
         assert step <= at(attempt) < STEPS
     assert_every_row_once(run, undisturbed)
     assert_same_end(run, undisturbed)
-    wait_until_idle(cluster.folder)
+    wait_until_idle(cluster)
 
 
 def test_a_run_that_goes_on_with_fewer_workers_has_the_same_global_batches(

@@ -11,13 +11,25 @@ from pathlib import Path
 
 import psutil
 
+from orchestrator.run.cluster import capacity_of
+from orchestrator.spec.runtime import RuntimeSpec
 from tests.support.clusters import LocalCluster
 from tests.support.runs import Driver, members_of, title_of
 
 # What Ray calls the actors in question.
 RANK, MAP_WORKER, COORDINATOR = "RayTrainWorker", "MapWorker", "SplitCoordinator"
-# What runs on a node without any job, as it calls itself.
-_LASTING = ("ray::DashboardAgent", "ray::RuntimeEnvAgent", "ray::IDLE")
+# What Ray runs without any job: on each node, and, once there has been a job, in the cluster. A
+# cleaner stays behind because it asks a dashboard, which our clusters lack, whether it may go.
+_LASTING = (
+    "DashboardAgent",
+    "RuntimeEnvAgent",
+    "IDLE",
+    "StatsActor",
+    "UsageCollectionActor",
+    "AutoscalingCoordinatorActor",
+    "ActorLocationTracker",
+    "PlacementGroupCleaner",
+)
 _DEATH_LIMIT_S, _IDLE_LIMIT_S = 10.0, 60.0
 
 
@@ -72,16 +84,19 @@ def actors(session: Path, name: str) -> list[psutil.Process]:
     return sorted(found, key=lambda process: process.pid)
 
 
-def wait_until_idle(session: Path) -> None:
-    """Waits until a cluster runs nothing of any job: what is left serves the nodes themselves."""
+def wait_until_idle(cluster: LocalCluster) -> None:
+    """Waits until a cluster runs nothing of any job, and has all its CPUs to give."""
     deadline = time.monotonic() + _IDLE_LIMIT_S
-    while left := [title for title in map(title_of, members_of(session)) if _is_work(title)]:
+    while left := [title for title in map(title_of, members_of(cluster.folder)) if _is_work(title)]:
         assert time.monotonic() < deadline, f"left over: {left}"
         time.sleep(0.1)
+    capacity = capacity_of(RuntimeSpec(address=cluster.address))
+    assert capacity.free is not None
+    assert capacity.free.cpus == capacity.cpus
 
 
 def _is_work(title: str) -> bool:
-    return title.startswith("ray::") and not title.strip().endswith(_LASTING)
+    return title.startswith("ray::") and not any(name in title for name in _LASTING)
 
 
 def _kill(what: str, processes: Sequence[psutil.Process]) -> Killed:
