@@ -1,4 +1,4 @@
-"""On a cluster of three nodes everything is killed once; the run ends as if nothing had happened.
+"""Everything that a run consists of is killed; it ends as if nothing had happened.
 
 What was trained is told by the workers themselves, row by row: see tests/support/witness.py.
 """
@@ -12,6 +12,7 @@ from tests.support import clusters
 from tests.support.clusters import LocalCluster, local_cluster
 from tests.support.data import write_rows
 from tests.support.faults import (
+    MAP_WORKER,
     RANK,
     Killed,
     actors,
@@ -22,7 +23,7 @@ from tests.support.faults import (
     kill_rank,
     wait_until_idle,
 )
-from tests.support.runs import ROOT, Run, write_job
+from tests.support.runs import Run, wait_until_gone, write_job
 from tests.support.witness import Witness
 
 # 331 rows: no batch and no number of workers divides them. 14 steps an epoch, the last of 19 rows.
@@ -111,12 +112,12 @@ def assert_same_end(run: Run, undisturbed: Run) -> None:
     assert scores[0] == scores[1]
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_whatever_dies_every_row_counts_once_and_not_one_bit_is_lost(
     job: Path, undisturbed: Run, cluster: LocalCluster
 ) -> None:
     run = a_run(job, "killed")
-    settings = (log_of(run), f"runtime.address={cluster.address}", f"runtime.working_dir={ROOT}")
+    settings = (log_of(run), f"runtime.address={cluster.address}")
     driver = run.start(*settings)
 
     def strike(attempt: int, step: int, fault: Callable[[], Killed]) -> Killed:
@@ -149,18 +150,69 @@ def test_whatever_dies_every_row_counts_once_and_not_one_bit_is_lost(
     wait_until_idle(cluster)
 
 
-def test_a_run_that_goes_on_with_fewer_workers_has_the_same_global_batches(
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_node_that_only_preprocesses_is_missed_by_nobody(
+    job: Path, undisturbed: Run, cluster: LocalCluster
+) -> None:
+    run = a_run(job, "node")
+    settings = (
+        log_of(run),
+        f"runtime.address={cluster.address}",
+        # More than the workers' node has room for.
+        "scaling.preprocessing.workers=5",
+    )
+    driver = run.start(*settings)
+    driver.wait_for_step(5)
+    kill_node(cluster, hosting=MAP_WORKER, sparing=RANK)
+    driver.finish()
+    assert len(run.attempts()) <= 2
+    assert_every_row_once(run, undisturbed)
+    assert_same_end(run, undisturbed)
+    wait_until_idle(cluster)
+
+
+def test_after_a_killed_driver_the_run_goes_on_with_fewer_workers_and_the_same_batches(
     job: Path, undisturbed: Run
 ) -> None:
     run = a_run(job, "fewer")
     driver = run.start(log_of(run))
     driver.wait_for_step(23)
-    assert len(actors(driver.session(), RANK)) == 3
+    session = driver.session()
+    assert len(actors(session, RANK)) == 3
     kill_driver(driver)
-    run.complete(log_of(run), "scaling.workers=2")
+    printed = run.complete(log_of(run), "scaling.workers=2")
+    # Nothing of the dead driver has outlived the start of the next one.
+    wait_until_gone(session, limit_s=0.0)
     first, second = run.attempts()
     assert (first["workers"], second["workers"]) == (3, 2)
+    assert f"from {second['checkpoint']}" in printed
     # In the middle of an epoch.
     assert 20 <= at(second) < STEPS
     assert at(second) % STEPS_PER_EPOCH
     assert_every_row_once(run, undisturbed)
+
+
+@pytest.mark.slow
+def test_a_damaged_newest_checkpoint_is_set_aside_and_the_one_before_it_serves(
+    job: Path, undisturbed: Run
+) -> None:
+    run = a_run(job, "damaged")
+    driver = run.start(log_of(run))
+    driver.wait_for("two checkpoints", lambda: len(run.events("checkpoint")) >= 2)
+    kill_driver(driver)
+    # They outlive their driver for a moment and may still save; Ray's agents stay for minutes.
+    wait_until_gone(driver.session(), RANK)
+    newest = max((run.dir / "checkpoints").glob("step-*/MANIFEST.json")).parent
+    state = bytearray((newest / "state.pt").read_bytes())
+    state[len(state) // 2] ^= 1
+    (newest / "state.pt").write_bytes(state)
+    printed = run.complete(log_of(run))
+    (aside,) = run.events("checkpoint-set-aside")
+    assert aside["name"] == newest.name
+    assert newest.name in printed
+    assert (run.dir / "checkpoints" / "set-aside" / newest.name / "REASON.txt").exists()
+    assert run.attempts()[-1]["checkpoint"] != newest.name
+    assert at(run.attempts()[-1]) >= 10
+    assert_every_row_once(run, undisturbed)
+    assert_same_end(run, undisturbed)

@@ -41,7 +41,8 @@ class Killed:
     processes: dict[int, str]
 
     def __str__(self) -> str:
-        return f"{self.what} ({len(self.processes)} processes)"
+        first, *others = self.processes
+        return f"{self.what} ({f'{len(others) + 1} processes' if others else f'process {first}'})"
 
 
 def kill_rank(session: Path) -> Killed:
@@ -59,14 +60,18 @@ def kill_coordinator(session: Path) -> Killed:
     return _kill("coordinator", actors(session, COORDINATOR))
 
 
-def kill_node(cluster: LocalCluster, *, hosting: str) -> Killed:
-    """Ends a node with everything that runs on it: the one, but the head, with most such actors."""
+def kill_node(cluster: LocalCluster, *, hosting: str, sparing: str | None = None) -> Killed:
+    """Ends a node, never the head, with everything that runs on it.
+
+    Args:
+        hosting: of what it has to run most.
+        sparing: what it must not run.
+    """
     nodes = [psutil.Process(pid) for pid in cluster.raylets[1:] if psutil.pid_exists(pid)]
     trees = [[node, *node.children(recursive=True)] for node in nodes]
-    chosen = max(trees, key=lambda tree: sum(hosting in title_of(process) for process in tree))
-    assert any(hosting in title_of(process) for process in chosen), (
-        f"no node but the head: {hosting}"
-    )
+    fitting = [tree for tree in trees if sparing is None or not _count(tree, sparing)]
+    chosen = max(fitting, key=lambda tree: _count(tree, hosting), default=[])
+    assert _count(chosen, hosting), f"no node to kill that has a {hosting} and no {sparing}"
     return _kill("node", chosen)
 
 
@@ -93,6 +98,10 @@ def wait_until_idle(cluster: LocalCluster) -> None:
     capacity = capacity_of(RuntimeSpec(address=cluster.address))
     assert capacity.free is not None
     assert capacity.free.cpus == capacity.cpus
+
+
+def _count(processes: Sequence[psutil.Process], name: str) -> int:
+    return sum(name in title_of(process) for process in processes)
 
 
 def _is_work(title: str) -> bool:
