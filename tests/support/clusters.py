@@ -1,6 +1,6 @@
 """A Ray cluster of several nodes on this machine, whose nodes can be killed one by one.
 
-Run as a process of its own: it prints what it has started, adds a node when it reads a line, and
+Run as a process of its own: it prints what it has started, counts CPUs when it reads a line, and
 ends the cluster when its standard input ends.
 """
 
@@ -16,6 +16,8 @@ from typing import cast
 
 from ray.cluster_utils import Cluster
 
+from orchestrator.run.cluster import capacity_of
+from orchestrator.spec.runtime import RuntimeSpec
 from tests.support.busy_cluster import ENVIRONMENT as AUTHENTICATION
 from tests.support.runs import members_of
 
@@ -45,17 +47,17 @@ class LocalCluster:
         self.folder = Path(str(started["folder"]))
         self.raylets = cast("list[int]", started["raylets"])
 
-    def add_node(self) -> None:
-        """Adds a node like the last one, and waits until it is there."""
+    def held_cpus(self) -> float:
+        """How many of the nodes' CPUs somebody holds."""
         assert self._process.stdin is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
-        self.raylets = cast("list[int]", self._read()["raylets"])
+        return float(str(self._read()["held"]))
 
     def _read(self) -> dict[str, object]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
-        assert line, "the cluster did not start"
+        assert line, "the cluster has ended"
         return dict(json.loads(line))
 
 
@@ -89,16 +91,19 @@ def main(head: int, *others: int) -> None:
             initialize_head=True,
             head_node_args={"num_cpus": head, "temp_dir": folder, "include_dashboard": False},
         )
-        workers = [cluster.add_node(num_cpus=cpus) for cpus in others]
-        while True:
-            raylets = [_raylet(node) for node in (cluster.head_node, *workers)]
-            started = {"address": cluster.address, "folder": folder, "raylets": raylets}
-            sys.stdout.write(f"{json.dumps(started)}\n")
-            sys.stdout.flush()
-            if not sys.stdin.readline():
-                break
-            workers.append(cluster.add_node(num_cpus=others[-1]))
+        nodes = [cluster.head_node, *(cluster.add_node(num_cpus=cpus) for cpus in others)]
+        raylets = [_raylet(node) for node in nodes]
+        _tell(address=cluster.address, folder=folder, raylets=raylets)
+        while sys.stdin.readline():
+            capacity = capacity_of(RuntimeSpec(address=cluster.address))
+            assert capacity.free is not None
+            _tell(held=capacity.cpus - capacity.free.cpus)
         cluster.shutdown()
+
+
+def _tell(**values: object) -> None:
+    sys.stdout.write(f"{json.dumps(values)}\n")
+    sys.stdout.flush()
 
 
 def _raylet(node: object) -> int:

@@ -11,8 +11,6 @@ from pathlib import Path
 
 import psutil
 
-from orchestrator.run.cluster import capacity_of
-from orchestrator.spec.runtime import RuntimeSpec
 from tests.support.clusters import LocalCluster
 from tests.support.runs import Driver, members_of, title_of
 
@@ -95,9 +93,7 @@ def wait_until_idle(cluster: LocalCluster) -> None:
     while left := [title for title in map(title_of, members_of(cluster.folder)) if _is_work(title)]:
         assert time.monotonic() < deadline, f"left over: {left}"
         time.sleep(0.1)
-    capacity = capacity_of(RuntimeSpec(address=cluster.address))
-    assert capacity.free is not None
-    assert capacity.free.cpus == capacity.cpus
+    assert cluster.held_cpus() == 0
 
 
 def _count(processes: Sequence[psutil.Process], name: str) -> int:
