@@ -68,6 +68,11 @@ def _reading_warnings(stream: StreamPlan) -> Iterator[str]:
             f" window of {geometry.window_steps * geometry.batch} rows; raise"
             " dataset.shuffle.rows or write smaller row groups"
         )
+    if stream.relaxed and geometry.windows_per_epoch == 1:
+        yield (
+            "dataset.order is relaxed, but an epoch is one window, which one task reads: nothing"
+            " can overtake; lower dataset.shuffle.rows"
+        )
     if geometry.superblock_steps < 8 and geometry.steps_per_epoch >= 64:
         yield (
             f"a block carries only {geometry.superblock_steps} batches, so that the cost of"

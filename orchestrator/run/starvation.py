@@ -9,6 +9,7 @@ from ray._private import state as cluster_state
 from ray.util import placement_group_table
 
 from orchestrator.data.pools import PoolWorker, pool_workers
+from orchestrator.data.reader import ShareStage
 from orchestrator.errors import ClusterError
 from orchestrator.plan.job import JobPlan
 from orchestrator.units import format_duration
@@ -157,7 +158,9 @@ def _training(plan: JobPlan, groups: Sequence[Sequence[Mapping[str, float]]]) ->
 def _preprocessing(plan: JobPlan, workers: Sequence[PoolWorker]) -> list[Waiting]:
     states: dict[str, list[str]] = {}
     for worker in workers:
-        states.setdefault(worker.pool, []).append(worker.state)
+        # The one that shares out superblocks asks for so little that it has a place anywhere.
+        if ShareStage.__name__ not in worker.pool:
+            states.setdefault(worker.pool, []).append(worker.state)
     # A pool of which one worker is alive goes on, if slowly.
     count = sum(pool.count("PENDING_CREATION") for pool in states.values() if "ALIVE" not in pool)
     if not count:

@@ -7,10 +7,12 @@ import pytest
 import ray
 from ray.data import DataIterator
 
+from orchestrator.data.counting import count_rows
 from orchestrator.data.feed import Feed
 from orchestrator.data.parquet_index import index_parquet
 from orchestrator.data.pipeline import build_stream
 from orchestrator.data.split import ExactDataConfig
+from orchestrator.plan.accounts import EpochOrigins
 from orchestrator.plan.index import DatasetIndex, join_indexes
 from orchestrator.plan.job import JobPlan, build_plan
 from orchestrator.plan.resources import ClusterCapacity
@@ -123,6 +125,25 @@ def test_a_mixture_comes_in_its_order_from_the_middle_on(data: Path) -> None:
     plan = make_plan(data, workers=3, mixed=True)
     assert plan.train.mixture is not None
     assert global_batches(plan, step=19) == expected(plan, step=19)
+
+
+def test_rows_are_counted_and_what_they_give_comes_in_order(data: Path) -> None:
+    code = "tests.support.row_changes"
+    transforms: list[object] = [
+        {"use": f"{code}:some", "kind": "filter"},
+        {"use": f"{code}:copies", "kind": "flat_map"},
+        {"use": "tests.support.transforms:jitter", "workers": 2},
+    ]
+    plan = make_plan(data, workers=3, transforms=transforms)
+    counts = count_rows(plan.train, root=ROOT, fitted=())
+    assert counts.tolist() == [0 if row % 3 == 0 else row % 4 for row in range(ROWS)]
+    plan = plan.counted({"train": counts})
+    assert plan.train.counting is not None
+    origins = EpochOrigins(plan.train.sample_order(), plan.train.counting.accounts(counts))
+    steps = [divmod(s, plan.train.geometry.steps_per_epoch) for s in range(5, plan.total_steps)]
+    assert global_batches(plan, step=5) == {
+        (e, s): origins.between(e, s * BATCH, (s + 1) * BATCH).rows.tolist() for e, s in steps
+    }
 
 
 def test_rows_stay_in_order_through_pools_of_their_own(data: Path) -> None:

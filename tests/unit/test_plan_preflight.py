@@ -148,3 +148,10 @@ def test_a_column_that_the_validation_lacks_is_a_warning() -> None:
     (warning,) = make_plan(train=train, validation=less).warnings
     assert warning.startswith("dataset.validation has no column 'x', 'y', which dataset.train has")
     assert make_plan(train=less, validation=train).warnings == ()
+
+
+@pytest.mark.parametrize(("rows", "warned"), [("all", True), (12, False)])
+def test_a_relaxed_epoch_of_one_window_is_a_warning(rows: object, warned: bool) -> None:
+    shuffle = {"type": "window", "rows": rows}
+    plan = make_plan(make_spec(dataset={"order": "relaxed", "shuffle": shuffle}))
+    assert any("nothing can overtake" in warning for warning in plan.warnings) == warned
