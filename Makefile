@@ -55,7 +55,7 @@ $(DIGITS) $(FLIGHTS): data/%: | $(STAMP)
 test: lint types layers test-unit test-ray test-chaos ## All checks and all tests but the slow ones
 
 test-unit: $(STAMP) ## Tests without Ray, network or GPU
-	$(PYTEST) tests/unit tests/architecture -m "not slow"
+	$(PYTEST) tests/unit tests/architecture -m "not slow" -n auto --dist loadfile
 
 test-ray: $(STAMP) ## Tests on an embedded Ray, but the slow ones
 	$(PYTEST) tests/ray -m "not slow"
