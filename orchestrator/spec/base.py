@@ -46,7 +46,11 @@ class SpecModel(BaseModel):
 
 
 def problem(message: str, *, at: str = "") -> PydanticCustomError:
-    """The error of a validator that rejects a combination; `at` is the path of the culprit."""
+    """The error of a validator that rejects a combination.
+
+    Args:
+        at: the path of the culprit, from the section that is validated on.
+    """
     return PydanticCustomError("spec_problem", "{message}", {"message": message, "at": at})
 
 

@@ -81,7 +81,7 @@ def _mistake(details: "ErrorDetails", data: Plain, root: Schema) -> _Mistake:
     context = details.get("ctx", {})
     if context.get("at"):
         parts = str(context["at"]).split(".")
-        path = [int(part) if part.isdecimal() else part for part in parts]
+        path = [*path, *(int(part) if part.isdecimal() else part for part in parts)]
     return _Mistake(
         path=tuple(path), kind=details["type"], context=context, schema=schema, around=around
     )

@@ -12,7 +12,7 @@ from orchestrator.spec.base import Count, NonNegative, SpecModel, Text, Texts, p
 # As identifiers are, so that a name can stand in a path: dataset.train.sources.web.
 NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,62}$"
 # Where a mixture stands in a spec: only training rows are mixed.
-_SOURCES, _SCHEDULE = "dataset.train.sources", "dataset.train.schedule"
+_SOURCES, _SCHEDULE = "sources", "schedule"
 
 
 def _no_repeats(columns: tuple[str, ...]) -> tuple[str, ...]:

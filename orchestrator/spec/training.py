@@ -215,7 +215,7 @@ class TrainingSpec(SpecModel):
                     raise problem(
                         f"{name} belongs to a task, and training.loop is set: the loop"
                         f" {self.loop} has to see to it itself",
-                        at=f"training.{name}",
+                        at=name,
                     )
         return self
 

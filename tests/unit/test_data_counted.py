@@ -24,6 +24,7 @@ from orchestrator.plan.job import JobPlan
 from orchestrator.plan.origins import SPAN, Counts
 from orchestrator.plan.stream import StreamPlan
 from orchestrator.spec.job import JobSpec
+from orchestrator.spec.load import load_job
 from tests.support.plans import make_plan, make_spec
 from tests.support.runs import ROOT
 from tests.support.streams import Batch, blocks_of
@@ -253,16 +254,23 @@ def test_an_order_of_transforms_that_cannot_be_counted_is_refused(
 @pytest.mark.parametrize(
     ("field", "message"),
     [
-        ({"kind": "pack"}, "kind pack needs length"),
-        ({"length": 4}, "is for kind pack, but kind is map"),
-        ({"kind": "filter", "cpus": 1}, "kind filter is done by the reading pool"),
+        ("kind: pack", "transforms.0: kind pack needs length, the tokens of a sample"),
+        ("length: 4", "transforms.0.length: is for kind pack, but kind is map"),
+        ("kind: filter, cpus: 1", "transforms.0: kind filter is done by the reading pool"),
+        ("kind: fliter", 'transforms.0.kind: got "fliter", wanted'),
     ],
 )
 def test_fields_that_do_not_fit_the_kind_are_refused(
-    field: dict[str, object], message: str
+    tmp_path: Path, field: str, message: str
 ) -> None:
-    with pytest.raises(ValueError, match=message):
-        job([{"use": "a:f", **field}])
+    (tmp_path / "job.yaml").write_text(
+        "name: job\ndataset: {train: {paths: t}}\ntraining: {task: 'a:T', epochs: 1,"
+        f" global_batch_size: 4}}\ntransforms:\n- {{use: 'a:f', {field}}}\n"
+    )
+    with pytest.raises(SpecError) as caught:
+        load_job(tmp_path / "job.yaml")
+    assert "job.yaml:5:" in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_counts_come_back_from_their_file_and_damage_does_not_pass() -> None:
