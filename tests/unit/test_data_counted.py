@@ -16,7 +16,7 @@ from orchestrator.data.blocks import ORIGIN_COLUMNS
 from orchestrator.data.counting import CountStage, CountTask
 from orchestrator.data.counts_file import StoredCounts, dump_counts, parse_counts
 from orchestrator.data.parquet_index import index_parquet
-from orchestrator.errors import DataError, PlanError
+from orchestrator.errors import DataError, PlanError, SpecError
 from orchestrator.plan.accounts import EpochOrigins
 from orchestrator.plan.fitted import measured_windows
 from orchestrator.plan.index import DatasetIndex, join_indexes
