@@ -13,6 +13,7 @@ def test_the_tutorial_can_be_followed(tmp_path: Path) -> None:
     assert carry_out(ROOT / "docs" / "tutorial.md", tmp_path) > 10
 
 
+@pytest.mark.slow
 def test_the_own_loop_of_the_guide_trains(tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
     assert carry_out(ROOT / "docs" / "own-loop.md", tmp_path) > 2

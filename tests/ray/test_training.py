@@ -127,10 +127,11 @@ def test_a_finished_run_does_nothing_and_more_epochs_continue_it(
             marks=pytest.mark.slow,
         ),
         ("training.task=tests.support.task:NanTask", 1, ["nan", "in step 1 (epoch 1): rows "]),
-        (
+        pytest.param(
             "training.task=tests.support.task:ColourTask",
             5,
             ["training.task: tests.support.task:ColourTask.loss", 'asks for column "colour"'],
+            marks=pytest.mark.slow,
         ),
         (
             "transforms=[tests.support.transforms:refuse]",
