@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from itertools import chain
 
 import torch
@@ -14,27 +13,17 @@ from orchestrator.data.feed import Feed, LocalBatch
 from orchestrator.errors import JobFailedError
 from orchestrator.ledger.recorder import RowRecorder
 from orchestrator.plan.job import JobPlan
+from orchestrator.train.first_rank import FirstRank
 from orchestrator.train.outcome import StepOutcome
 from orchestrator.train.recent_losses import RecentLosses
-from orchestrator.train.recorder import Recorder
 from orchestrator.train.row_ledger import records_of_ranks
 from orchestrator.train.save_moments import SaveMoments
-from orchestrator.train.saving import Saver
 from orchestrator.train.state import TrainState
 from orchestrator.train.stepper import seed_everything
-from orchestrator.train.stop import StopRequest, StopRequested
+from orchestrator.train.stop import StopRequested
 from orchestrator.train.totals import check_same_names
 from orchestrator.train.user_code import MisuseError
 from orchestrator.train.waiting import WaitingForData
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FirstRank:
-    """What the first rank alone does for the run."""
-
-    recorder: Recorder
-    saver: Saver
-    stop: StopRequest
 
 
 class Bookkeeping:

@@ -1,16 +1,13 @@
 """Which steps may be saved: known to all ranks before any of them begins the next step."""
 
 from collections import deque
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from orchestrator.checkpoint.policy import SaveMoment, save_policy
 from orchestrator.plan.job import JobPlan
-
-if TYPE_CHECKING:
-    from orchestrator.train.bookkeeping import FirstRank
+from orchestrator.train.first_rank import FirstRank
 
 
 class SaveMoments:
@@ -24,7 +21,7 @@ class SaveMoments:
         stop_wanted: whether a request to stop has been seen; on the first rank.
     """
 
-    def __init__(self, plan: JobPlan, first_rank: "FirstRank | None") -> None:
+    def __init__(self, plan: JobPlan, first_rank: FirstRank | None) -> None:
         self._plan = plan
         self._policy = save_policy(plan.spec.checkpoint.every)
         self._first_rank = first_rank

@@ -11,10 +11,11 @@ from orchestrator.checkpoint.space import check_space
 from orchestrator.checkpoint.store import CheckpointStore
 from orchestrator.errors import JobFailedError, SpecError
 from orchestrator.plan.job import JobPlan
-from orchestrator.train.bookkeeping import Bookkeeping, FirstRank
+from orchestrator.train.bookkeeping import Bookkeeping
 from orchestrator.train.config import WorkerConfig
 from orchestrator.train.context import TrainContext, learning_rate
 from orchestrator.train.evaluation import Evaluator
+from orchestrator.train.first_rank import FirstRank
 from orchestrator.train.footprint import state_bytes
 from orchestrator.train.loop import TrainingLoop
 from orchestrator.train.optimizer import ScheduledOptimizer

@@ -14,8 +14,9 @@ from orchestrator.data.codec import Columns
 from orchestrator.data.feed import LocalBatch
 from orchestrator.plan.geometry import StreamGeometry
 from orchestrator.plan.job import JobPlan
-from orchestrator.train.bookkeeping import Bookkeeping, FirstRank
+from orchestrator.train.bookkeeping import Bookkeeping
 from orchestrator.train.context import TrainContext, learning_rate
+from orchestrator.train.first_rank import FirstRank
 from orchestrator.train.passes import ValidationPasses
 from orchestrator.train.recorder import Recorder
 from orchestrator.train.row_ledger import open_recorder, open_writer

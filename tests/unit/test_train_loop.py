@@ -13,8 +13,9 @@ from orchestrator.data.feed import Feed, LocalBatch
 from orchestrator.errors import JobFailedError
 from orchestrator.plan.job import JobPlan
 from orchestrator.plan.origins import Origins
-from orchestrator.train.bookkeeping import Bookkeeping, FirstRank
+from orchestrator.train.bookkeeping import Bookkeeping
 from orchestrator.train.evaluation import Scores
+from orchestrator.train.first_rank import FirstRank
 from orchestrator.train.loop import TrainingLoop
 from orchestrator.train.outcome import RowLosses, StepOutcome
 from orchestrator.train.state import TrainState
