@@ -18,7 +18,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
 DIGITS := data/digits
 FLIGHTS := data/flights
-SOURCES := orchestrator pipelines tests
+SOURCES := orchestrator pipelines benchmarks tests
 
 .PHONY: help setup quickstart flights test test-unit test-ray test-chaos test-all lint types layers check \
 	format docs clean

@@ -1,0 +1,1 @@
+"""Measurements that a user can repeat: each module prints a table."""
