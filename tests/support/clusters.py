@@ -1,0 +1,115 @@
+"""A Ray cluster of several nodes on this machine, whose nodes can be killed one by one.
+
+Run as a process of its own: it prints what it has started, counts CPUs when it reads a line, and
+ends the cluster when its standard input ends.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import cast
+
+from ray.cluster_utils import Cluster
+
+from orchestrator.run.cluster import capacity_of
+from orchestrator.spec.runtime import RuntimeSpec
+from tests.support.busy_cluster import ENVIRONMENT as AUTHENTICATION
+from tests.support.runs import members_of
+
+# A dead node is noticed within two seconds, where Ray would take fifteen.
+ENVIRONMENT = {
+    **AUTHENTICATION,
+    "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_health_check_period_ms": "500",
+    "RAY_health_check_timeout_ms": "1000",
+    "RAY_health_check_failure_threshold": "3",
+}
+
+
+class LocalCluster:
+    """The cluster as a test sees it.
+
+    Attributes:
+        address: what `runtime.address` has to be.
+        folder: where all its processes keep their logs and sockets.
+        raylets: process numbers of the nodes' raylets, that of the head first.
+    """
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+        started = self._read()
+        self.address = str(started["address"])
+        self.folder = Path(str(started["folder"]))
+        self.raylets = cast("list[int]", started["raylets"])
+
+    def held_cpus(self) -> float:
+        """How many of the nodes' CPUs somebody holds."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return float(str(self._read()["held"]))
+
+    def _read(self) -> dict[str, object]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line, "the cluster has ended"
+        return dict(json.loads(line))
+
+
+@contextmanager
+def local_cluster(*cpus: int) -> Iterator[LocalCluster]:
+    """A cluster of nodes with so many logical CPUs, the head first; it is gone afterwards."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.support.clusters", *map(str, cpus)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **ENVIRONMENT},
+    )
+    folder = None
+    try:
+        cluster = LocalCluster(process)
+        folder = cluster.folder
+        yield cluster
+    finally:
+        process.communicate()
+        # Ray does not know any more what belongs to a node that was killed.
+        for left in members_of(folder) if folder else ():
+            left.kill()
+
+
+def main(head: int, *others: int) -> None:
+    """Starts the cluster, says what there is, and waits."""
+    # Short, as Ray puts sockets there, whose paths may have 100 characters.
+    with tempfile.TemporaryDirectory(prefix="orc-nodes-", ignore_cleanup_errors=True) as folder:
+        cluster = Cluster(
+            initialize_head=True,
+            head_node_args={"num_cpus": head, "temp_dir": folder, "include_dashboard": False},
+        )
+        nodes = [cluster.head_node, *(cluster.add_node(num_cpus=cpus) for cpus in others)]
+        raylets = [_raylet(node) for node in nodes]
+        _tell(address=cluster.address, folder=folder, raylets=raylets)
+        while sys.stdin.readline():
+            capacity = capacity_of(RuntimeSpec(address=cluster.address))
+            assert capacity.free is not None
+            _tell(held=capacity.cpus - capacity.free.cpus)
+        cluster.shutdown()
+
+
+def _tell(**values: object) -> None:
+    sys.stdout.write(f"{json.dumps(values)}\n")
+    sys.stdout.flush()
+
+
+def _raylet(node: object) -> int:
+    (raylet,) = node.all_processes["raylet"]  # type: ignore[attr-defined]
+    return int(raylet.process.pid)
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
