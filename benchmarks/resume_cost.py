@@ -23,6 +23,7 @@ from benchmarks.tiny import write_rows
 from orchestrator import load_job, plan_job
 from orchestrator.data.feed import Feed
 from orchestrator.data.pipeline import build_stream
+from orchestrator.data.pools import pool_workers
 from orchestrator.data.reader import ReadStage, StageTask
 from orchestrator.data.split import ExactDataConfig
 from orchestrator.jsonl import read_json_lines
@@ -33,9 +34,7 @@ from orchestrator.units import format_duration
 ROOT = Path(__file__).parents[1]
 ROWS, WINDOW, BATCH = 3_000_000, 65_536, 1_024
 EARLY, LATE = 0.1, 0.9
-TRIES = 3
-# Of what takes milliseconds.
-MANY_TRIES = 40
+RUN_TRIES, STREAM_TRIES, READER_TRIES = 3, 6, 40
 LIMIT_S = 300.0
 
 
@@ -51,14 +50,19 @@ def main() -> None:
         plan = plan_job(load_job(job))
         say("| resumed | at 10 % | at 90 % | ratio |")
         say("| --- | ---: | ---: | ---: |")
-        show("a reader", alternately(lambda share: first_block_s(plan, share), tries=MANY_TRIES))
+        show("a reader", alternately(lambda share: first_block_s(plan, share), tries=READER_TRIES))
         with ray_session(
             plan.spec.runtime, plan.resources.capacity, run_dir=folder, log_to_driver=False
         ):
             first_batch_s(plan, EARLY)  # Ray's own first actors start slower than all others
-            show("the stream on Ray", alternately(lambda share: first_batch_s(plan, share)))
+            found = alternately(lambda share: first_batch_s(plan, share), tries=STREAM_TRIES)
+            show("the stream on Ray", found)
         if options.runs:
-            show("a run", run_seconds(job, plan))
+            runs = {share: stop_run(job, plan, share) for share in (EARLY, LATE)}
+            found = alternately(
+                lambda share: restart_s(job, runs[share], step_at(plan, share)), tries=RUN_TRIES
+            )
+            show("a run", found)
 
 
 def write_job(folder: Path) -> Path:
@@ -102,6 +106,7 @@ def first_batch_s(plan: JobPlan, share: float) -> float:
     """Seconds until the stream, built anew, gives its first batch; it has to be the right one."""
     step = step_at(plan, share)
     (stream, superblocks), *_ = plan.streams_from(step)
+    wait_for("end of the stream before", lambda: all(w.state == "DEAD" for w in pool_workers()))
     began = time.perf_counter()
     dataset = build_stream(stream, root=ROOT, workers=1, superblocks=superblocks)
     (shard,) = ExactDataConfig().configure({"train": dataset}, 1, None, None)
@@ -122,38 +127,32 @@ def first_batch_s(plan: JobPlan, share: float) -> float:
     return seconds
 
 
-def run_seconds(job: Path, plan: JobPlan) -> dict[float, float]:
-    """Seconds from the start of an attempt to its first batch, of one run that is killed often."""
-    found = {}
-    for share in (EARLY, LATE):
-        train_until(job, plan, step_at(plan, share))
-        found[share] = median(restart_s(job, plan, step_at(plan, share)) for _ in range(TRIES))
-    return found
+def stop_run(job: Path, plan: JobPlan, share: float) -> Path:
+    """A run that was killed at this share of its epoch; returns its directory."""
+    run_dir = job.parent / "runs" / f"at-{share}"
+    with a_driver(job, run_dir):
+        step = step_at(plan, share)
+        wait_for("the checkpoint", lambda: last_step(run_dir, "checkpoint") == step)
+    return run_dir
 
 
-def train_until(job: Path, plan: JobPlan, step: int) -> None:
-    """Trains until there is the checkpoint of a step, and kills the run."""
-    with a_driver(job):
-        wait_for("the checkpoint", lambda: last_step(plan, "checkpoint") == step)
-
-
-def restart_s(job: Path, plan: JobPlan, step: int) -> float:
-    """Starts the run again, which has to go on after this step, and kills it when it has begun."""
-    before = len(events_of(plan, "training-started"))
-    with a_driver(job):
-        wait_for("training", lambda: len(events_of(plan, "training-started")) > before)
-    assert last_step(plan, "training-started") == step
+def restart_s(job: Path, run_dir: Path, step: int) -> float:
+    """Seconds from the attempt's start to its first batch; it is killed when it has begun."""
+    before = len(events_of(run_dir, "training-started"))
+    with a_driver(job, run_dir):
+        wait_for("training", lambda: len(events_of(run_dir, "training-started")) > before)
+    assert last_step(run_dir, "training-started") == step
     began, trained = (
-        float(str(events_of(plan, kind)[-1]["time"]))
+        float(str(events_of(run_dir, kind)[-1]["time"]))
         for kind in ("attempt-started", "training-started")
     )
     return trained - began
 
 
 @contextmanager
-def a_driver(job: Path) -> Iterator[None]:
+def a_driver(job: Path, run_dir: Path) -> Iterator[None]:
     """`orchestrator run` in a process of its own, which is killed in the end."""
-    command = [sys.executable, "-m", "orchestrator", "run", str(job)]
+    command = [sys.executable, "-m", "orchestrator", "run", str(job), "--name", run_dir.name]
     driver = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
     try:
         yield
@@ -162,15 +161,15 @@ def a_driver(job: Path) -> Iterator[None]:
         driver.wait()
 
 
-def events_of(plan: JobPlan, kind: str) -> list[dict[str, JsonValue]]:
+def events_of(run_dir: Path, kind: str) -> list[dict[str, JsonValue]]:
     """What the run has recorded of this kind so far."""
-    events = read_json_lines(plan.run_dir / "events.jsonl")
+    events = read_json_lines(run_dir / "events.jsonl")
     return [event for event in events if event["event"] == kind]
 
 
-def last_step(plan: JobPlan, kind: str) -> int:
+def last_step(run_dir: Path, kind: str) -> int:
     """The step of the newest event of a kind; 0 where there is none."""
-    events = events_of(plan, kind)
+    events = events_of(run_dir, kind)
     return int(str(events[-1]["step"])) if events else 0
 
 
@@ -188,10 +187,14 @@ def step_at(plan: JobPlan, share: float) -> int:
     return round(share * 10) * round(plan.total_steps / 10)
 
 
-def alternately(seconds: Callable[[float], float], *, tries: int = TRIES) -> dict[float, float]:
+def alternately(seconds: Callable[[float], float], *, tries: int) -> dict[float, float]:
     """Medians of early and late tries, in turn, so that a slow moment of the machine hits both."""
-    pairs = [(seconds(EARLY), seconds(LATE)) for _ in range(tries)]
-    return {EARLY: median(early for early, _ in pairs), LATE: median(late for _, late in pairs)}
+    found: dict[float, list[float]] = {EARLY: [], LATE: []}
+    for number in range(tries):
+        # Nor is one of them always the first.
+        for share in (EARLY, LATE) if number % 2 == 0 else (LATE, EARLY):
+            found[share].append(seconds(share))
+    return {share: median(values) for share, values in found.items()}
 
 
 def show(name: str, found: Mapping[float, float]) -> None:

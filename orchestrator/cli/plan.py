@@ -7,6 +7,8 @@ from orchestrator.cli.output import say
 from orchestrator.cli.planned import plan_from
 from orchestrator.cli.spec_arguments import add_spec_arguments
 from orchestrator.plan.render import render_json, render_text
+from orchestrator.run.counting import with_known_counts
+from orchestrator.run.directory import RunDirectory
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,5 +24,6 @@ def run(args: argparse.Namespace) -> int:
         OrchestratorError: why the job cannot be run.
     """
     made = plan_from(args)
+    made = with_known_counts(made, RunDirectory(path=made.run_dir))
     say(json.dumps(render_json(made), indent=2) if args.json else render_text(made))
     return 0

@@ -64,7 +64,9 @@ class Arrivals:
         """
         if (found := next((name for name in self._held if name in left), None)) is not None:
             return self._held.pop(found)
-        later = range(max(left) + 1, self._last_superblock)
+        epoch = self._geometry.superblock(max(left)).epoch
+        next_epoch = (epoch + 1) * self._geometry.superblocks_per_epoch
+        later = range(next_epoch, self._last_superblock)
         wanted = f"{_named(left)} for rank {self._rank}"
         while True:
             share = self._receive(wanted)

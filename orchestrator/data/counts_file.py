@@ -12,12 +12,10 @@ from orchestrator.plan.origins import Counts
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredCounts:
-    """Counts, int32 [rows]; `packed` and `parts` are as of `Accounts`, `key` as of `Counting`."""
+    """Counts, int32 [rows], and the `key` that `Counting` has for them."""
 
     key: str
     counts: Counts
-    packed: bool
-    parts: bool
 
 
 def counts_file(split: str) -> str:
@@ -27,12 +25,10 @@ def counts_file(split: str) -> str:
 
 def dump_counts(stored: StoredCounts) -> bytes:
     """A line of JSON that says what follows, then the counts, compressed."""
-    body = zlib.compress(stored.counts.astype("<i4").tobytes(), 6)
+    body = zlib.compress(stored.counts.astype("<i4", copy=False).tobytes(), 1)
     head = {
         "key": stored.key,
         "rows": len(stored.counts),
-        "packed": stored.packed,
-        "parts": stored.parts,
         "sha256": hashlib.sha256(body).hexdigest(),
     }
     return json.dumps(head).encode() + b"\n" + body
@@ -49,14 +45,9 @@ def parse_counts(data: bytes) -> StoredCounts:
         head = json.loads(line)
         if hashlib.sha256(body).hexdigest() != head["sha256"]:
             raise ValueError("it does not match its own checksum")
-        counts = np.frombuffer(zlib.decompress(body), dtype="<i4").astype(np.int32)
+        counts = np.frombuffer(zlib.decompress(body), dtype="<i4").astype(np.int32, copy=False)
         if len(counts) != head["rows"]:
             raise ValueError(f"it has the counts of {len(counts)} rows instead of {head['rows']}")
-        return StoredCounts(
-            key=str(head["key"]),
-            counts=counts,
-            packed=bool(head["packed"]),
-            parts=bool(head["parts"]),
-        )
+        return StoredCounts(key=str(head["key"]), counts=counts)
     except (KeyError, TypeError, zlib.error) as error:
         raise ValueError(f"it is no file of counts: {error}") from error

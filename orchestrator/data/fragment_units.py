@@ -27,7 +27,23 @@ class FragmentUnits:
         self._root = root
         numbers = range(stream.counting.transforms)
         self._transforms = bind_transforms(stream, numbers, root=root, fitted=fitted)
+        self._last: tuple[int, Units] | None = None
         self._firsts = np.cumsum(stream.index.fragment_rows) - stream.index.fragment_rows
+
+    def of_pieces(self, pieces: Sequence[Piece]) -> dict[int, Units]:
+        """What the rows of the pieces' fragments give, by the number of the fragment.
+
+        Raises:
+            DataError: a transform raised, or does not give what was counted of it.
+        """
+        # Once each, and the last one is kept: the next window may begin with it.
+        found = dict([self._last]) if self._last else {}
+        for piece in pieces:
+            if piece.fragment not in found:
+                found[piece.fragment] = self.of(piece.fragment)
+        if pieces:
+            self._last = (pieces[-1].fragment, found[pieces[-1].fragment])
+        return found
 
     def of(self, fragment: int) -> Units:
         """What the rows of a fragment give.

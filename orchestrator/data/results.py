@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from orchestrator.data.codec import Columns
 from orchestrator.errors import DataError
@@ -16,12 +17,7 @@ def check_result(result: object, rows: int, name: str) -> Columns:
     """
     columns: Columns = {}
     for key, value in as_columns(result, name).items():
-        try:
-            column = np.asarray(value)
-        except Exception as error:  # a tensor on a GPU, rows of unequal length, ...
-            raise DataError(
-                f"transform {name}: column {key!r}, a {type(value).__name__}, is no array: {error}"
-            ) from error
+        column = as_array(value, f"column {key!r}", name)
         if column.ndim == 0 or len(column) != rows:
             got = "a scalar" if column.ndim == 0 else f"{len(column)} rows"
             raise DataError(
@@ -30,6 +26,20 @@ def check_result(result: object, rows: int, name: str) -> Columns:
             )
         columns[key] = column
     return columns
+
+
+def as_array(value: object, what: str, name: str) -> NDArray[np.generic]:
+    """What a transform gave as an array.
+
+    Raises:
+        DataError: it is none.
+    """
+    try:
+        return np.asarray(value)
+    except Exception as error:  # a tensor on a GPU, rows of unequal length, ...
+        raise DataError(
+            f"transform {name}: {what}, a {type(value).__name__}, is no array: {error}"
+        ) from error
 
 
 def as_columns(result: object, name: str) -> dict[str, object]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from orchestrator.data.blame import UserCodeError
 from orchestrator.data.codec import Column, Columns
-from orchestrator.data.results import as_columns, check_result, concatenate
+from orchestrator.data.results import as_array, as_columns, check_result, concatenate
 from orchestrator.data.transforms import BoundTransform
 from orchestrator.errors import DataError
 from orchestrator.plan.origins import Counts, Origins, Rows
@@ -63,7 +63,7 @@ def _filtered(
 ) -> tuple[Columns, Rows | None]:
     kept = []
     for part, result in _calls(transform, columns, origins):
-        keep = np.asarray(result)
+        keep = as_array(result, "what to keep", transform.name)
         if keep.dtype != np.bool_ or keep.shape != (len(part),):
             got = type(result).__name__ if keep.ndim == 0 else f"{keep.dtype} {list(keep.shape)}"
             raise DataError(
@@ -85,8 +85,9 @@ def _multiplied(
                 f"transform {transform.name}: a flat_map returns its columns and how many of their"
                 f" entries each row gives, a tuple of two; got {type(result).__name__}"
             )
-        count = np.asarray(result[1])
-        if count.dtype.kind not in "iu" or count.shape != (len(part),) or (count < 0).any():
+        count = as_array(result[1], "how many entries each row gives", transform.name)
+        fits = count.dtype.kind in "iu" and count.shape == (len(part),)
+        if not fits or (count.astype(np.int64) < 0).any():
             raise DataError(
                 f"transform {transform.name}: how many entries each row gives: wanted whole numbers"
                 f" from 0 on, [{len(part)}]; got {count.dtype} {list(count.shape)}"
@@ -131,12 +132,14 @@ def _flat(columns: dict[str, object], rows: int, name: str) -> tuple[Columns, Ro
     flat: Columns = {}
     lengths: dict[str, Rows] = {}
     for key, sequences in columns.items():
-        if not isinstance(sequences, Sequence | np.ndarray) or len(sequences) != rows:
+        if isinstance(sequences, np.ndarray) and sequences.ndim:
+            sequences = list(sequences)
+        if not isinstance(sequences, Sequence) or len(sequences) != rows:
             raise DataError(
                 f"transform {name}: column {key!r} of what is packed: wanted a sequence of tokens"
                 f" for each of {rows} rows; got {type(sequences).__name__}"
             )
-        arrays = [np.asarray(sequence) for sequence in sequences]
+        arrays = [as_array(sequence, f"a row of column {key!r}", name) for sequence in sequences]
         if any(array.ndim != 1 for array in arrays):
             raise DataError(
                 f"transform {name}: column {key!r} of what is packed: wanted a sequence of single"

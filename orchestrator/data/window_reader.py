@@ -1,6 +1,6 @@
 """Windows read: the samples of their pieces, and which of them stands where."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +12,7 @@ from orchestrator.data.fitted import FittedState
 from orchestrator.data.fragment_units import FragmentUnits
 from orchestrator.data.parquet_read import read_pieces
 from orchestrator.data.results import concatenate
+from orchestrator.data.row_changes import Units
 from orchestrator.errors import DataError
 from orchestrator.plan.counting import Counting
 from orchestrator.plan.order import Piece, Segment, Window
@@ -87,8 +88,9 @@ class _PartReader:
 
     def read(self, window: Window) -> WindowRows:
         found, origins = [], []
+        of_fragments = self._units.of_pieces(window.pieces)
         for piece in window.pieces:
-            units = self._units.of(piece.fragment)
+            units = of_fragments[piece.fragment]
             part = slice(piece.start, piece.stop)
             found.append({name: column[part] for name, column in units.columns.items()})
             accounts = self._counting.accounts(units.counts)
@@ -115,7 +117,8 @@ class _PackedReader:
         self._firsts = np.cumsum(rows) - rows
 
     def read(self, window: Window) -> WindowRows:
-        made = [self._segment(segment) for segment in window.segments]
+        units = self._units.of_pieces(window.pieces)
+        made = [self._segment(segment, units) for segment in window.segments]
         parts = [origins for _, origins in made]
         passes = self._order.passes(window, [len(part) for part in parts])
         origins = replace(join_origins(parts), passes=passes)
@@ -126,11 +129,13 @@ class _PackedReader:
             arranged=np.arange(len(origins)) if places is None else places,
         )
 
-    def _segment(self, segment: Segment) -> tuple[Columns, Origins]:
+    def _segment(
+        self, segment: Segment, of_fragments: Mapping[int, Units]
+    ) -> tuple[Columns, Origins]:
         tokens: list[Columns] = []
         spans: list[SpanRecords] = []
         for piece in segment.pieces:
-            units = self._units.of(piece.fragment)
+            units = of_fragments[piece.fragment]
             part = slice(piece.start, piece.stop)
             tokens.append({name: column[part] for name, column in units.columns.items()})
             spans.append(self._spans(piece, units.counts))

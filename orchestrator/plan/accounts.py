@@ -43,7 +43,7 @@ class Accounts:
 class EpochOrigins:
     """The origins of samples by their positions, from an order and, where rows were counted, these.
 
-    This is what batches and the ledger are held against; readers come to the same by reading.
+    This is what the ledger is held against; readers come to the same by reading.
     """
 
     def __init__(self, order: Order, accounts: Accounts | None = None) -> None:

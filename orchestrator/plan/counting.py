@@ -49,20 +49,29 @@ class Counting:
 
 
 def plan_counting(
-    transforms: tuple[TransformSpec, ...], index: DatasetIndex, hashes: Mapping[str, str], root: str
+    transforms: tuple[TransformSpec, ...],
+    index: DatasetIndex,
+    hashes: Mapping[str, str],
+    root: str,
+    *,
+    fitted_on: Mapping[str, str],
 ) -> Counting | None:
     """What has to be counted of a split; None where each row gives one sample.
 
     Args:
         transforms: those of the split.
         hashes: the source fingerprint of each.
+        fitted_on: of those that are fitted, a digest of what on.
     """
     changing = [number for number, spec in enumerate(transforms) if spec.changes_rows]
     if not changing:
         return None
     prefix = transforms[: changing[-1] + 1]
     packing = prefix[-1].kind == "pack"
-    facts = [[spec.use, spec.kind, spec.with_, spec.length, hashes[spec.use]] for spec in prefix]
+    facts = [
+        [spec.use, spec.kind, spec.with_, spec.length, hashes[spec.use], fitted_on.get(spec.use)]
+        for spec in prefix
+    ]
     text = json.dumps([index.digest(root), facts], sort_keys=True)
     return Counting(
         transforms=len(prefix),

@@ -16,6 +16,7 @@ from orchestrator.spec.transform import TransformSpec
 
 DATA_PART = "data"
 COUNTS_PART = "what the rows give"
+SHUFFLE_PART = "shuffle"
 CODE_SUFFIX = ", code"
 _ARGUMENTS_SUFFIX = ", arguments"
 _KIND_SUFFIX = ", kind"
@@ -50,7 +51,7 @@ def order_fingerprint(
         DATA_PART: stream.index.digest(spec.runtime.working_dir),
         "seed": str(spec.seed),
         "training.global_batch_size": str(stream.geometry.batch),
-        "shuffle": shuffle if shuffle != "window" else f"window of {'all' if whole else window}",
+        SHUFFLE_PART: shuffle if shuffle != "window" else f"window of {'all' if whole else window}",
         "shuffle generator": permutation_check(),
     }
     if stream.mixture is not None:

@@ -94,14 +94,27 @@ class DatasetIndex:
 
     def locate(self, row: int) -> tuple[str, int]:
         """The file that holds a row, and the row's position in it, counted from 0."""
-        ends = np.cumsum(self.fragment_rows)
+        ends = self._ends
         number = int(np.searchsorted(ends, row, side="right"))
         if row < 0 or number == len(ends):
             raise IndexError(f"row {row} of a data set of {self.rows} rows")
-        path = self.fragments[number].path
-        # Over the file's row groups: those before this one are the fragments before it.
-        before = sum(other.rows for other in self.fragments[:number] if other.path == path)
-        return path, before + row - int(ends[number]) + self.fragments[number].rows
+        inside = row - int(ends[number]) + self.fragments[number].rows
+        return self.fragments[number].path, self._before[number] + inside
+
+    @cached_property
+    def _ends(self) -> NDArray[np.int64]:
+        """The number after each fragment's last row, int64 [fragments]."""
+        return np.cumsum(self.fragment_rows)
+
+    @cached_property
+    def _before(self) -> list[int]:
+        """How many rows of its file come before each fragment."""
+        rows: dict[str, int] = {}
+        before = []
+        for fragment in self.fragments:
+            before.append(rows.get(fragment.path, 0))
+            rows[fragment.path] = before[-1] + fragment.rows
+        return before
 
     def digest(self, root: str) -> str:
         """A hash of everything that decides which row has which number, and what is in it.

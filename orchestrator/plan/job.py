@@ -123,8 +123,9 @@ def build_plan(
         PlanError: what was asked for cannot be done, with every reason.
     """
     indexes: dict[Split, DatasetIndex | None] = {"train": train, "validation": validation}
+    fitted_on = {use: train.digest(spec.runtime.working_dir) for use in fitted}
     counting = {
-        split: _counting(spec, split, index, transform_hashes, counts or {})
+        split: _counting(spec, split, index, transform_hashes, counts or {}, fitted_on)
         for split, index in indexes.items()
     }
     streams = plan_streams(spec, train, validation, capacity, counting)
@@ -166,11 +167,13 @@ def _counting(
     index: DatasetIndex | None,
     hashes: Mapping[str, str],
     counts: Mapping[Split, Counts],
+    fitted_on: Mapping[str, str],
 ) -> Counting | None:
     if index is None:
         return None
     transforms = tuple(transform for transform in spec.transforms if split in transform.splits)
-    planned = plan_counting(transforms, index, hashes, spec.runtime.working_dir)
+    root = spec.runtime.working_dir
+    planned = plan_counting(transforms, index, hashes, root, fitted_on=fitted_on)
     found = counts.get(split)
     return planned if planned is None or found is None else planned.counted(found, index)
 

@@ -44,8 +44,8 @@ class Origins:
         """What random numbers of a sample are keyed by within an epoch, uint64 [n]."""
         keys = self.rows.astype(np.uint64)
         with np.errstate(over="ignore"):  # unsigned arithmetic wraps around by intention
-            if self.parts is not None:
-                keys = keys + self.parts.astype(np.uint64) * _PART_STRIDE
+            if self.parts is not None or self.spans is not None:
+                keys = keys + self.within_rows().astype(np.uint64) * _PART_STRIDE
             if self.passes is not None:
                 keys = keys + self.passes.astype(np.uint64) * _PASS_STRIDE
         return keys

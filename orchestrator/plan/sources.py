@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from orchestrator.plan.index import DatasetIndex, IndexedSource
-from orchestrator.plan.pattern import Weights
+from orchestrator.plan.pattern import Weights, share_out
 from orchestrator.spec.dataset import TrainSpec
 from orchestrator.spec.source import MixtureSpec
 
@@ -36,9 +36,12 @@ class Mixture:
         return tuple(source.name for source in self.sources)
 
     def told(self, phase: Phase) -> str:
-        """The shares of a phase in words, to more digits than make a difference."""
-        parts = zip(self.names, phase.shares, strict=True)
-        return ", ".join(f"{name} {share:.10g}" for name, share in parts)
+        """The shares of a phase in words; the slots too, where these do not follow from them."""
+        shares = [f"{share:.10g}" for share in phase.shares]
+        text = ", ".join(f"{name} {share}" for name, share in zip(self.names, shares, strict=True))
+        slots = share_out(phase.weights)
+        follow = slots == share_out([float(share) for share in shares])
+        return text if follow else f"{text} in slots of {', '.join(map(str, slots))}"
 
 
 def find_mixture(train: TrainSpec, index: DatasetIndex) -> Mixture | None:

@@ -9,6 +9,7 @@ from orchestrator.plan.fingerprint import (
     CODE_SUFFIX,
     COUNTS_PART,
     DATA_PART,
+    SHUFFLE_PART,
     counted_transforms,
     differences,
 )
@@ -37,10 +38,13 @@ def check_unchanged(parts: Mapping[str, str], plan: JobPlan) -> None:
     Raises:
         PlanError: with a line for each thing that has changed.
     """
-    if not plan.is_counted:
-        # What is not known yet has not changed.
-        parts = {name: part for name, part in parts.items() if name != COUNTS_PART}
-    lines = differences(parts, plan.fingerprint.parts)
+    # What is not known yet has not changed; windows, too, follow from how many rows are left.
+    unknown = () if plan.is_counted else (COUNTS_PART, SHUFFLE_PART)
+    was, now = (
+        {name: part for name, part in each.items() if name not in unknown}
+        for each in (parts, plan.fingerprint.parts)
+    )
+    lines = differences(was, now)
     if not lines:
         return
     if DATA_PART in lines:

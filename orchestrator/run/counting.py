@@ -10,12 +10,14 @@ from orchestrator.data.counting import count_rows
 from orchestrator.data.counts_file import StoredCounts, counts_file, dump_counts, parse_counts
 from orchestrator.data.fitted import FittedState
 from orchestrator.jsonl import JsonLinesWriter
+from orchestrator.plan.counting import Counting
 from orchestrator.plan.job import JobPlan
 from orchestrator.plan.origins import Counts
 from orchestrator.plan.stream import StreamPlan
 from orchestrator.run.apart import run_apart
 from orchestrator.run.describe import describe_run
 from orchestrator.run.directory import RunDirectory, replace_file
+from orchestrator.run.planning import with_space_warning
 
 
 def with_known_counts(plan: JobPlan, directory: RunDirectory) -> JobPlan:
@@ -26,13 +28,12 @@ def with_known_counts(plan: JobPlan, directory: RunDirectory) -> JobPlan:
     """
     if plan.is_counted:
         return plan
-    counts = {}
-    for stream in plan.streams:
-        if stream.counting is not None:
-            if (found := _known(stream, directory)) is None:
-                return plan
-            counts[stream.split] = found
-    return plan.counted(counts)
+    counts = {
+        stream.split: found
+        for stream in plan.streams
+        if (found := _known(stream, directory)) is not None
+    }
+    return with_space_warning(plan.counted(counts))
 
 
 def count_plan(
@@ -41,12 +42,16 @@ def count_plan(
     events: JsonLinesWriter,
     fitted: tuple[FittedState, ...],
     *,
+    accept: Callable[[JobPlan], None],
     check: Callable[[], None],
 ) -> JobPlan:
-    """The plan with its rows counted; the counts are kept for the next start and for the audit.
+    """The plan with its rows counted, where that is not known yet.
+
+    The counts are kept for the next start, and for the audit.
 
     Args:
         fitted: the states of the fitted transforms.
+        accept: refuses the counted plan, by an exception, before anything of the run is replaced.
         check: called several times a second in this thread; what it raises ends the wait.
 
     Raises:
@@ -57,13 +62,14 @@ def count_plan(
     counts = {}
     root = Path(plan.spec.runtime.working_dir)
     for stream in plan.streams:
-        if stream.counting is None:
+        if (known := _known(stream, directory)) is not None:
+            counts[stream.split] = known
+        if stream.is_counted:
             continue
         began = time.monotonic()
         uses = [spec.use for spec in stream.transforms if spec.changes_rows]
         _tell(events, "counting", split=stream.split, uses=", ".join(uses))
         found = run_apart(partial(count_rows, stream, root=root, fitted=fitted), check)
-        _keep(stream, found, directory)
         counts[stream.split] = found
         _tell(
             events,
@@ -74,6 +80,10 @@ def count_plan(
             seconds=time.monotonic() - began,
         )
     counted = plan.counted(counts)
+    accept(counted)
+    for stream in counted.streams:
+        if stream.counting is not None:
+            _keep(stream.counting, stream.split, counts[stream.split], directory)
     describe_run(counted, directory)
     _tell(
         events,
@@ -85,24 +95,21 @@ def count_plan(
 
 
 def _known(stream: StreamPlan, directory: RunDirectory) -> Counts | None:
+    """What was counted of this stream before; None where that is not known, or was of another."""
+    if stream.counting is None:
+        return None
     path = directory.path / counts_file(stream.split)
     try:
         with storage_errors("read", path):
             stored = parse_counts(path.read_bytes()) if path.exists() else None
     except ValueError:
         return None  # damaged: counting gives the same again, and the fingerprint proves it
-    if stored is None or stream.counting is None or stored.key != stream.counting.key:
-        return None
-    return stored.counts
+    return stored.counts if stored and stored.key == stream.counting.key else None
 
 
-def _keep(stream: StreamPlan, counts: Counts, directory: RunDirectory) -> None:
-    counting = stream.counting
-    assert counting is not None  # it has just been counted
-    stored = StoredCounts(
-        key=counting.key, counts=counts, packed=counting.packed, parts=counting.parts
-    )
-    replace_file(directory.path / counts_file(stream.split), dump_counts(stored))
+def _keep(counting: Counting, split: str, counts: Counts, directory: RunDirectory) -> None:
+    stored = StoredCounts(key=counting.key, counts=counts)
+    replace_file(directory.path / counts_file(split), dump_counts(stored))
 
 
 def _tell(events: JsonLinesWriter, event: str, **fields: str | int | float) -> None:

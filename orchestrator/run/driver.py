@@ -99,12 +99,22 @@ class Driver:
 
         newest = self._newest()
         checkpoint, failures = newest.name if newest else None, list[Failure]()
+
+        def accept(counted: JobPlan) -> None:
+            if newest is not None:
+                check_unchanged(newest.manifest.parts, counted)
+
         while not self._plan.is_counted:
             try:
                 with interrupts.noted():
                     fitted = self._preprocessing.from_checkpoint(checkpoint, None, check=check)
                     self._plan = count_plan(
-                        self._plan, self._directory, self._events, fitted, check=check
+                        self._plan,
+                        self._directory,
+                        self._events,
+                        fitted,
+                        accept=accept,
+                        check=check,
                     )
             except RayError as error:
                 failures.append(describe_failure(error, step=0))

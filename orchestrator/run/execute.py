@@ -54,6 +54,7 @@ def execute(
         log_to_driver: whether to print what Ray and the workers print, to this process's output.
     """
     say = teller(console)
+    plan = with_known_counts(plan, directory)
     display = _display(plan, console)
     interrupts = Interrupts(at_once=lambda: _end_at_once(directory.path, console))
     # Made before the driver looks at the checkpoints: what it sets aside then is shown too.
@@ -63,7 +64,6 @@ def execute(
         hold_lease(directory.path, say=say) as lease,
         JsonLinesWriter(directory.events) as events,
     ):
-        plan = with_known_counts(plan, directory)
         driver = Driver(plan, directory, events, lease)
         # Asked in any case: it refuses to go on from a checkpoint of other rows.
         steps_done = driver.steps_done()

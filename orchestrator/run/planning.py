@@ -53,6 +53,15 @@ def plan_job(spec: JobSpec, *, capacity: ClusterCapacity | None = None) -> JobPl
         fitted=fitted,
     )
     check_storage(plan.run_dir)
+    return with_space_warning(plan)
+
+
+def with_space_warning(plan: JobPlan) -> JobPlan:
+    """The plan, with a warning where its checkpoints nearly fill the storage.
+
+    Raises:
+        CheckpointError: they do not fit.
+    """
     scarce = check_space(plan)
     return replace(plan, warnings=(*plan.warnings, scarce)) if scarce else plan
 

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import yaml
 
+from orchestrator.ledger.audit import audit_run
+from orchestrator.report.proof import render_proof
 from tests.support import clusters
 from tests.support.clusters import LocalCluster, local_cluster
 from tests.support.faults import (
@@ -54,10 +56,12 @@ class Comparison:
     same_losses: bool
     same_scores: bool
     same_weights: bool
+    audit: str
 
     @property
     def exact(self) -> bool:
-        return self.same_losses and self.same_scores and self.same_weights
+        same = self.same_losses and self.same_scores and self.same_weights
+        return same and ": each row exactly once" in self.audit
 
 
 def main() -> int:
@@ -94,6 +98,7 @@ def six_kills(folder: Path, *, seed: int, say: Say) -> Comparison:
     for what in ("losses", "scores", "weights"):
         same = getattr(compared, f"same_{what}")
         say(f"{what}: {'the same to the last bit' if same else 'NOT THE SAME'}")
+    say(f"orchestrator audit {run.name}\n{compared.audit}")
     return compared
 
 
@@ -147,6 +152,7 @@ def compare(run: Run, undisturbed: Run) -> Comparison:
         same_losses=run.losses() == undisturbed.losses(),
         same_scores=scores[0] == scores[1],
         same_weights=run.state_digest() == undisturbed.state_digest(),
+        audit=render_proof(audit_run(run.dir), run.name),
     )
 
 

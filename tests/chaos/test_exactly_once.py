@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.ledger.audit import audit_run
 from tests.support import clusters
 from tests.support.clusters import LocalCluster, local_cluster
 from tests.support.data import write_rows
@@ -23,6 +24,7 @@ from tests.support.faults import (
     kill_rank,
     wait_until_idle,
 )
+from tests.support.ledgers import assert_exact_run
 from tests.support.runs import Run, wait_until_gone, write_job
 from tests.support.witness import Witness
 
@@ -91,6 +93,8 @@ def assert_every_row_once(run: Run, undisturbed: Run) -> None:
 
     Steps that were done again, too, had the rows that they should have.
     """
+    assert_exact_run(run.dir)
+    assert not audit_run(run.dir).problems
     found, wanted = witness_of(run), witness_of(undisturbed).effective
     assert list(wanted) == list(range(STEPS))
     assert found.effective == wanted

@@ -4,10 +4,12 @@ import pytest
 
 from orchestrator.errors import PlanError
 from orchestrator.plan.fingerprint import differences
-from orchestrator.plan.index import join_indexes
+from orchestrator.plan.index import IndexedSource, join_indexes
 from orchestrator.plan.job import JobPlan
 from orchestrator.plan.mixture_report import mixture_progress
+from orchestrator.plan.pattern import share_out
 from orchestrator.plan.render import render_json, render_text
+from orchestrator.plan.sources import Mixture, Phase
 from orchestrator.spec.job import JobSpec
 from tests.support.plans import make_index, make_plan, make_spec
 
@@ -182,3 +184,19 @@ def test_rows_that_go_to_another_source_are_another_order() -> None:
     assert "sources was web: 60 rows, code: 40 rows, is now web: 40 rows, code: 60 rows" in lines(
         mixed_plan(), mixed_plan(sizes=sizes)
     )
+
+
+def test_weights_that_differ_in_the_last_digits_are_another_order() -> None:
+    # They give a slot to another source, and so every later position to another row.
+    thirds, ones = (
+        Mixture(
+            sources=tuple(
+                IndexedSource(name=name, start=number, stop=number + 1)
+                for number, name in enumerate("abc")
+            ),
+            phases=(Phase(start=0, weights=weights),),
+        )
+        for weights in ((0.33333333333, 0.33333333333, 0.33333333334), (1.0, 1.0, 1.0))
+    )
+    assert share_out(thirds.phases[0].weights) != share_out(ones.phases[0].weights)
+    assert thirds.told(thirds.phases[0]) != ones.told(ones.phases[0])
