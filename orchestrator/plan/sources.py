@@ -40,7 +40,7 @@ class Mixture:
         shares = [f"{share:.10g}" for share in phase.shares]
         text = ", ".join(f"{name} {share}" for name, share in zip(self.names, shares, strict=True))
         slots = share_out(phase.weights)
-        follow = slots == share_out([float(share) for share in shares])
+        follow = slots == share_out(tuple(map(float, shares)))
         return text if follow else f"{text} in slots of {', '.join(map(str, slots))}"
 
 
