@@ -27,6 +27,7 @@ from orchestrator.data.pools import pool_workers
 from orchestrator.data.reader import ReadStage, StageTask
 from orchestrator.data.split import ExactDataConfig
 from orchestrator.jsonl import read_json_lines
+from orchestrator.plan.accounts import EpochOrigins
 from orchestrator.plan.job import JobPlan
 from orchestrator.run.session import ray_session
 from orchestrator.units import format_duration
@@ -122,7 +123,7 @@ def first_batch_s(plan: JobPlan, share: float) -> float:
     )
     batch = next(iter(feed))
     seconds = time.perf_counter() - began
-    wanted = stream.sample_order().rows_between(0, step * BATCH, (step + 1) * BATCH)
+    wanted = EpochOrigins(stream.sample_order()).between(0, step * BATCH, (step + 1) * BATCH).rows
     assert np.array_equal(batch.columns["id"], wanted)
     return seconds
 

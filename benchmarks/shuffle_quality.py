@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.plan.accounts import EpochOrigins
 from orchestrator.plan.order import SampleOrder
 
 ROWS, FRAGMENT, BATCH = 1_000_000, 8_192, 1_024
@@ -129,7 +130,7 @@ def measure(shuffle: Shuffle, *, rows: int = ROWS, seed: int = 0) -> Quality:
         shuffle_rows=shuffle.kind == "window",
     )
     return Quality(
-        order=order.rows_between(0, 0, rows),
+        order=EpochOrigins(order).between(0, 0, rows).rows,
         batch=BATCH,
         fragment=FRAGMENT,
         read_amplification=order.read_amplification(),

@@ -8,13 +8,12 @@ k-th sample of a source is sample k mod n of its pass k div n, in that source's 
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.errors import PlanError
-from orchestrator.plan.order import Counts, Piece, Rows, SampleOrder, Segment, Window, cut_by_window
+from orchestrator.plan.order import Counts, Piece, Rows, SampleOrder, Segment, Window
 from orchestrator.plan.pattern import TakingTurns
 from orchestrator.plan.sources import Mixture
 
@@ -88,7 +87,6 @@ class MixedOrder:
         self.rows = sum(source.rows for source in self._orders)
         self.row_units = row_units
         self.window_rows = window_rows
-        self._window_rows_cached = lru_cache(maxsize=2)(self._rows_of_window)
 
     @property
     def windows(self) -> int:
@@ -120,20 +118,6 @@ class MixedOrder:
         """The units of the pieces, end to end, int64."""
         return self._numbering.unit_numbers(pieces)
 
-    def row_numbers(self, window: Window) -> Rows:
-        """The unit of each of a window's samples, in the order of the epoch, int64 [window.rows].
-
-        For samples of one unit.
-        """
-        return self._numbering.row_numbers(window)
-
-    def rows_between(self, epoch: int, start: int, stop: int) -> Rows:
-        """The rows at positions [start, stop) of an epoch, clipped to its end."""
-        parts = [np.empty(0, dtype=np.int64)]
-        for number, part in cut_by_window(self.window_rows, start, min(stop, self.rows)):
-            parts.append(self._window_rows_cached(epoch, number)[part])
-        return np.concatenate(parts)
-
     def passes(self, window: Window, counts: Sequence[int]) -> Counts | None:
         """Which pass over its source each of a window's samples belongs to, as its pieces are.
 
@@ -142,17 +126,6 @@ class MixedOrder:
         """
         passes = np.array([segment.source_pass for segment in window.segments], dtype=np.int32)
         return np.repeat(passes, counts)
-
-    def passes_between(self, epoch: int, start: int, stop: int) -> Counts | None:
-        """Which pass over its source each sample at positions [start, stop) belongs to, clipped."""
-        owners = self.sources_between(epoch, start, stop)
-        passes = np.empty(len(owners), dtype=np.int32)
-        given = self._turns.given(epoch * self.rows + start).tolist()
-        # A shuffle never moves a sample out of its pass, nor to another source's positions.
-        for source, (order, before) in enumerate(zip(self._orders, given, strict=True)):
-            places = np.flatnonzero(owners == source)
-            passes[places] = (before + np.arange(len(places))) // order.rows
-        return passes
 
     def sources_between(self, epoch: int, start: int, stop: int) -> NDArray[np.uint16]:
         """The number of the source that gives each of positions [start, stop) of an epoch."""
@@ -210,9 +183,6 @@ class MixedOrder:
                 segment = order.segment(source_pass, inside, until, window=window)
                 yield _shifted(segment, source.start)
                 start += until - inside
-
-    def _rows_of_window(self, epoch: int, number: int) -> Rows:
-        return self.row_numbers(self.window(epoch, number))
 
 
 # What says where samples stand; both kinds are asked in the same way.

@@ -6,7 +6,7 @@ of it, numbered through the whole data set in the order of the index.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -113,7 +113,6 @@ class SampleOrder:
         self._shuffle_fragments = shuffle_fragments
         self._shuffle_rows = shuffle_rows
         self._epoch_layout = lru_cache(maxsize=2)(self._lay_out_epoch)
-        self._window_rows_cached = lru_cache(maxsize=2)(self._rows_of_window)
 
     @property
     def rows(self) -> int:
@@ -164,27 +163,8 @@ class SampleOrder:
         spans = [self.first_unit(piece) + np.arange(piece.stop - piece.start) for piece in pieces]
         return np.concatenate([np.empty(0, dtype=np.int64), *spans])
 
-    def row_numbers(self, window: Window) -> Rows:
-        """The unit of each of a window's samples, in the order of the epoch, int64 [window.rows].
-
-        For samples of one unit.
-        """
-        arranged = window.arrange([segment.units for segment in window.segments])
-        return self.unit_numbers(window.pieces)[arranged]
-
-    def rows_between(self, epoch: int, start: int, stop: int) -> Rows:
-        """The rows at positions [start, stop) of an epoch, clipped to its end."""
-        parts = [np.empty(0, dtype=np.int64)]
-        for number, part in cut_by_window(self.window_rows, start, min(stop, self.rows)):
-            parts.append(self._window_rows_cached(epoch, number)[part])
-        return np.concatenate(parts)
-
     def passes(self, window: Window, counts: Sequence[int]) -> Counts | None:
         """Which pass over its source each of a window's samples belongs to: None, its epoch."""
-        return None
-
-    def passes_between(self, epoch: int, start: int, stop: int) -> Counts | None:
-        """Which pass over its source each sample belongs to: None, its epoch."""
         return None
 
     def read_amplification(self, epoch: int = 0) -> float:
@@ -203,18 +183,6 @@ class SampleOrder:
         else:
             order = np.arange(count)
         return order, np.cumsum(self._sizes[order])
-
-    def _rows_of_window(self, epoch: int, number: int) -> Rows:
-        return self.row_numbers(self.window(epoch, number))
-
-
-def cut_by_window(window_rows: int, start: int, stop: int) -> Iterator[tuple[int, slice]]:
-    """The windows that positions [start, stop) lie in, and which part of each."""
-    while start < stop:
-        number, inside = divmod(start, window_rows)
-        until = min(stop, start - inside + window_rows)
-        yield number, slice(inside, until - start + inside)
-        start = until
 
 
 def permutation_check() -> str:

@@ -17,6 +17,7 @@ from orchestrator.plan.job import JobPlan, build_plan
 from orchestrator.plan.resources import ClusterCapacity
 from orchestrator.spec.job import JobSpec
 from tests.support.data import write_rows
+from tests.support.orders import rows_between
 from tests.support.runs import ROOT, members_of, title_of
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -102,7 +103,7 @@ def check_exact(plan: JobPlan, ranks: list[Steps]) -> None:
         number = geometry.superblock(superblock).first_step + offset
         rows = [row for share in shares for row in share[4]]
         start = number * BATCH
-        assert rows == order.rows_between(epoch, start, start + BATCH).tolist()
+        assert rows == rows_between(order, epoch, start, start + BATCH).tolist()
         batches.append((epoch, number))
     assert sorted(batches) == [divmod(n, geometry.steps_per_epoch) for n in range(plan.total_steps)]
 
@@ -119,7 +120,7 @@ def test_windows_that_are_ready_overtake_a_slow_one(data: Path, tmp_path: Path) 
         ]
         assert sorted(sequence) == list(range(epoch * 24, (epoch + 1) * 24))
         # The superblock with row 0 came after others that stand behind it in the order.
-        place = order.rows_between(epoch, 0, geometry.rows).tolist().index(0)
+        place = rows_between(order, epoch, 0, geometry.rows).tolist().index(0)
         held_up = epoch * 24 + place // (2 * BATCH)
         if held_up < epoch * 24 + 20:
             before = sequence[: sequence.index(held_up)]

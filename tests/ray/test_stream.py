@@ -18,6 +18,7 @@ from orchestrator.plan.job import JobPlan, build_plan
 from orchestrator.plan.resources import ClusterCapacity
 from orchestrator.spec.job import JobSpec
 from tests.support.data import write_rows
+from tests.support.orders import rows_between
 from tests.support.runs import ROOT
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -107,7 +108,7 @@ def global_batches(plan: JobPlan, step: int = 0) -> dict[tuple[int, int], list[i
 def expected(plan: JobPlan, step: int = 0) -> dict[tuple[int, int], list[int]]:
     order, geometry = plan.train.sample_order(), plan.train.geometry
     steps = [divmod(s, geometry.steps_per_epoch) for s in range(step, plan.total_steps)]
-    return {(e, s): order.rows_between(e, s * BATCH, (s + 1) * BATCH).tolist() for e, s in steps}
+    return {(e, s): rows_between(order, e, s * BATCH, (s + 1) * BATCH).tolist() for e, s in steps}
 
 
 @pytest.mark.parametrize("workers", [1, 3])

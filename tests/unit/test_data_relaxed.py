@@ -32,6 +32,7 @@ from orchestrator.plan.geometry import StreamGeometry
 from orchestrator.plan.open_epoch import OpenEpoch, windows_left
 from orchestrator.plan.stages import Stage
 from orchestrator.plan.stream import StreamPlan
+from tests.support.orders import rows_between
 
 ROWS = 67
 EPOCHS = 3
@@ -208,7 +209,7 @@ def check_whole(trained: list[Trained], geometry: StreamGeometry = GEOMETRY) -> 
     order, batch = make_stream().sample_order(), geometry.batch
     for one in trained:
         epoch, step = one.place
-        assert one.rows == tuple(order.rows_between(epoch, step * batch, (step + 1) * batch))
+        assert one.rows == tuple(rows_between(order, epoch, step * batch, (step + 1) * batch))
     places = [one.place for one in trained]
     assert [epoch for epoch, _ in places] == sorted(epoch for epoch, _ in places)
     assert sorted(places) == [divmod(n, geometry.steps_per_epoch) for n in range(len(places))]

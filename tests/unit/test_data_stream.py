@@ -27,6 +27,7 @@ from orchestrator.plan.stages import Stage
 from orchestrator.plan.stream import StreamPlan
 from orchestrator.spec.transform import TransformSpec
 from tests.support import streams
+from tests.support.orders import rows_between
 from tests.support.streams import Batch
 
 MODULE = "stream_transforms_under_test"
@@ -174,7 +175,7 @@ def test_every_global_batch_holds_the_rows_of_the_order_in_that_order(
         (epoch, step) for epoch in range(EPOCHS) for step in range(6)
     ]
     for epoch, step, columns in batches:
-        assert columns["row"] == order.rows_between(epoch, step * 12, (step + 1) * 12).tolist()
+        assert columns["row"] == rows_between(order, epoch, step * 12, (step + 1) * 12).tolist()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -242,7 +243,7 @@ def test_any_cut_at_any_step_for_any_workers_gives_the_same_batches(
     for number, (epoch, inside, columns) in enumerate(batches, start=step):
         assert (epoch, inside) == divmod(number, geometry.steps_per_epoch)
         first = inside * geometry.batch
-        assert columns["row"] == order.rows_between(epoch, first, first + geometry.batch).tolist()
+        assert columns["row"] == rows_between(order, epoch, first, first + geometry.batch).tolist()
         assert columns["x"] == [[row * 10 + 0.5] * 3 for row in columns["row"]]
 
 
@@ -429,7 +430,7 @@ def test_a_failure_names_the_very_row_and_where_it_lies(
     kind: str, stages: tuple[Stage, ...]
 ) -> None:
     stream = make_stream(kind=kind, stages=stages)
-    order = stream.sample_order().rows_between(1, 0, ROWS).tolist()
+    order = rows_between(stream.sample_order(), 1, 0, ROWS).tolist()
     # In a rank's block of an epoch's steps the first of the two stands first, too.
     first = min((31, 44), key=order.index)
     place = {31: ("c", 3), 44: ("c", 16)}[first]

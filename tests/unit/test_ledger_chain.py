@@ -17,6 +17,7 @@ from orchestrator.ledger.run_order import read_order
 from orchestrator.ledger.writer import LedgerWriter
 from orchestrator.plan.job import JobPlan
 from tests.support.ledgers import FakeRun, chunks_of
+from tests.support.orders import rows_between
 from tests.support.plans import make_plan, make_spec
 
 
@@ -157,8 +158,8 @@ def test_the_order_of_a_run_is_found_without_its_data(run: FakeRun, plan: JobPla
     found = read_order(run.folder)
     order = plan.train.sample_order()
     for epoch in range(3):
-        ours = found.order.rows_between(epoch, 0, 100)
-        assert ours.tolist() == order.rows_between(epoch, 0, 100).tolist()
+        ours = rows_between(found.order, epoch, 0, 100)
+        assert ours.tolist() == rows_between(order, epoch, 0, 100).tolist()
     assert found.place_of(45) == "row 45 (part-1.parquet, row 5)"
 
 

@@ -10,6 +10,7 @@ from orchestrator.ledger.description import describe_order, write_description
 from orchestrator.ledger.diff import compare_runs
 from orchestrator.plan.job import JobPlan
 from tests.support.ledgers import FakeRun
+from tests.support.orders import rows_between
 from tests.support.plans import make_index, make_plan, make_spec
 
 
@@ -58,7 +59,7 @@ def test_the_first_step_with_other_rows_is_shown_from_both_sides(
     assert main(["diff", str(a), str(b), "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert (found["agrees"], found["agreed_steps"], found["difference"]["step"]) == (False, 0, 1)
-    rows = plan.train.sample_order().rows_between(0, 0, 12)
+    rows = rows_between(plan.train.sample_order(), 0, 0, 12)
     path, position = plan.train.index.locate(int(rows[0]))
     place = f"row {rows[0]} ({path.removeprefix('/data/')}, row {position})"
     assert found["difference"]["sides"][0]["shown"][0] == place

@@ -14,6 +14,7 @@ from orchestrator.ledger.export import export_ledger
 from orchestrator.ledger.record import Records, join_records
 from orchestrator.plan.job import JobPlan
 from tests.support.ledgers import FakeRun, exported
+from tests.support.orders import rows_between
 from tests.support.plans import make_plan, make_spec
 
 COLUMNS = {
@@ -58,7 +59,7 @@ def test_the_table_says_where_each_row_was_trained(run: FakeRun, plan: JobPlan) 
     for (epoch, step), batch in counts.groupby(["epoch", "step"]):
         at = (step - 1) % 9 * 12
         assert epoch == (step - 1) // 9
-        assert batch["row"].tolist() == order.rows_between(epoch, at, at + 12).tolist()
+        assert batch["row"].tolist() == rows_between(order, epoch, at, at + 12).tolist()
         workers, attempt = (2, 1) if step <= 4 else (3, 2)
         assert set(batch["attempt"]) == {attempt}
         spans = [geometry.rank_span((step - 1) % 9, rank, workers) for rank in range(workers)]
@@ -134,7 +135,7 @@ def test_the_rows_of_a_step_are_shown_with_file_and_position(
 ) -> None:
     assert main(["ledger", str(run.folder), "--step", "9", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["rows"]
-    rows = plan.train.sample_order().rows_between(0, 96, 108).tolist()
+    rows = rows_between(plan.train.sample_order(), 0, 96, 108).tolist()
     assert [row["row"] for row in found] == rows
     # Four rows of twelve lanes: one for the first rank's, and nothing for the last.
     assert [row["rank"] for row in found] == [0] * 4
