@@ -63,8 +63,10 @@ def pause(
 def consume(plan: JobPlan, shard: DataIterator, rank: int, step_s: float) -> tuple[float, float]:
     """Seconds from the first batch to the end, and the longest wait in them."""
     geometry = plan.train.geometry
+    # None takes blocks as they are, which Ray's hint of the type forgets.
+    blocks = shard.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2)  # type: ignore[arg-type]
     feed = Feed(
-        shard.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2),
+        blocks,
         geometry,
         rank=rank,
         workers=RANKS,

@@ -53,9 +53,7 @@ class FakeRun:
     def __post_init__(self) -> None:
         if (counting := self.plan.train.counting) is not None:
             assert self.counts is not None
-            stored = StoredCounts(
-                key=counting.key, counts=self.counts, packed=counting.packed, parts=counting.parts
-            )
+            stored = StoredCounts(key=counting.key, counts=self.counts)
             (self.folder / counts_file("train")).write_bytes(dump_counts(stored))
         write_description(self.folder, describe_order(self.plan))
 
