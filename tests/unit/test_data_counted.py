@@ -23,6 +23,7 @@ from orchestrator.plan.index import DatasetIndex, join_indexes
 from orchestrator.plan.job import JobPlan
 from orchestrator.plan.origins import SPAN, Counts
 from orchestrator.plan.stream import StreamPlan
+from orchestrator.run.changes import check_unchanged
 from orchestrator.spec.job import JobSpec
 from orchestrator.spec.load import load_job
 from tests.support.plans import make_plan, make_spec
@@ -42,6 +43,7 @@ KINDS = {
     "pack": [
         {"use": f"{CODE}:some", "kind": "filter", "with": {"of": 5}},
         {"use": f"{CODE}:tokens", "kind": "pack", "length": 6},
+        f"{CODE}:draw",
     ],
 }
 KINDS["flat_map"][0] = {"use": f"{CODE}:some", "kind": "filter", "with": {"of": 5}}
@@ -162,11 +164,11 @@ def test_an_epoch_has_every_sample_once_and_in_the_order_of_the_plan(
 def test_what_comes_with_a_sample_is_what_the_transforms_made_of_it(kind: str) -> None:
     drawn = []
     for epoch, _, columns in whole(kind, 2):
+        drawn += [(epoch, value) for value in columns["drawn"]]
         if kind == "pack":
             check_packed(columns)
             continue
         assert columns["id"] == columns["row"]
-        drawn += [(epoch, value) for value in columns["drawn"]]
         if kind == "flat_map":
             assert columns["copy"] == columns["part"]
     # Each sample of each epoch draws for itself.
@@ -249,6 +251,30 @@ def test_an_order_of_transforms_that_cannot_be_counted_is_refused(
 ) -> None:
     with pytest.raises(PlanError, match=message):
         make_plan(job(transforms))
+
+
+def test_what_is_not_counted_yet_has_not_changed(tmp_path: Path) -> None:
+    spec = job(KINDS["filter"], {"type": "window", "rows": "all"})
+    guess = make_plan(spec, train=index())
+    parts = guess.counted({"train": counts_of("filter")}).fingerprint.parts
+    check_unchanged(parts, guess)
+    other = make_plan(job(KINDS["flat_map"]), train=index())
+    with pytest.raises(PlanError, match="transform 2"):
+        check_unchanged(parts, other)
+
+
+def test_counts_of_what_was_fitted_on_other_rows_are_other_counts() -> None:
+    spec = job(KINDS["filter"])
+    use = f"{CODE}:some"
+    keys = {
+        plan.train.counting.key
+        for plan in (
+            make_plan(spec, train=index()),
+            make_plan(spec, train=index(), fitted={use}),
+        )
+        if plan.train.counting is not None
+    }
+    assert len(keys) == 2
 
 
 @pytest.mark.parametrize(
