@@ -325,6 +325,10 @@ FAULTS = {
         lambda mine, _: [mine[5], mine[5], *mine],
         r"superblock 5 came to rank 1 though it is done",
     ),
+    "repeated though later than all that are left": (
+        lambda mine, _: [mine[2], mine[2], *mine[:2], *mine[3:]],
+        r"superblock 2 came to rank 1 though it is done",
+    ),
     "repeated in the next epoch": (
         lambda mine, _: [*mine[:4], mine[2], *mine[4:]],
         r"superblock 2 came to rank 1 though it is done",
