@@ -11,7 +11,7 @@ from orchestrator.checkpoint.attempts import Attempt, AttemptLog
 from orchestrator.ledger.chain import Chain, Chunk, read_chain
 from orchestrator.ledger.coverage import Coverage, wanted_uses
 from orchestrator.ledger.passes import Passes, SourceAccount
-from orchestrator.ledger.presence import Presence
+from orchestrator.ledger.presence import Presence, Repeats
 from orchestrator.ledger.problem import Problem
 from orchestrator.ledger.replay import Replay, plain_records
 from orchestrator.ledger.run_order import RunOrder, read_order
@@ -104,6 +104,7 @@ class _Proof:
         self._run = run
         self._chain = chain
         self._open: dict[int, Coverage] = {}
+        self._repeats = Repeats(run.steps_per_epoch)
         self.passes = None if run.description.mixture is None else Passes(run)
         self.accounts: list[EpochAccount] = []
 
@@ -147,9 +148,12 @@ class _Proof:
             for share in shares:
                 coverage.add(share)
         yield from seen.problems()
+        yield from self._repeats.add(seen.batches(), chunk)
 
     def _coverage(self, epoch: int) -> Coverage:
-        return self._open.setdefault(epoch, Coverage(self._run))
+        if epoch not in self._open:
+            self._open[epoch] = Coverage(self._run)
+        return self._open[epoch]
 
     def _close(self, epoch: int) -> Iterator[Problem]:
         """Draws the balance of an epoch, the last of which may not be finished."""
@@ -177,6 +181,7 @@ class _Proof:
             )
         )
         del self._open[epoch]
+        self._repeats.forget(epoch)
         if finished and self.passes is not None:
             self.passes.add(uses)
         yield from _unbalanced(epoch, missing, "are in no step")

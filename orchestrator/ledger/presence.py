@@ -10,6 +10,8 @@ from orchestrator.ledger.chain import Chunk
 from orchestrator.ledger.problem import Problem
 from orchestrator.ledger.replay import Record, Replay, steps_text
 
+Batches = NDArray[np.int64]
+
 # Steps of a gap whose rows are looked up.
 _LOOKED_UP = 100
 
@@ -32,6 +34,10 @@ class Presence:
         self._times[record.rank, steps] += 1
         self._places[record.rank, steps] = self._replay.place(record) + np.arange(record.steps)
 
+    def batches(self) -> Batches:
+        """Which step each step is by the order, int64 [steps]; -1 where no rank says it."""
+        return self._places.max(axis=0)
+
     def problems(self) -> Iterator[Problem]:
         """The steps that lack a rank, have it twice, or whose ranks disagree about the batch."""
         for rank, times in enumerate(self._times):
@@ -40,7 +46,7 @@ class Presence:
                 yield self._problem(start, stop, f"rank {rank} has no record", rows=rows)
             for start, stop in _stretches(times > 1):
                 yield self._problem(start, stop, f"rank {rank} has several records")
-        known = np.where(self._places < 0, self._places.max(axis=0), self._places)
+        known = np.where(self._places < 0, self.batches(), self._places)
         for start, stop in _stretches(known.max(axis=0) != known.min(axis=0)):
             yield self._problem(start, stop, "the ranks trained different batches")
 
@@ -60,6 +66,37 @@ class Presence:
         return Problem(
             message=f"{steps_text(*steps)}: {what} ({self._chunk.shown})", steps=steps, rows=rows
         )
+
+
+class Repeats:
+    """The batches of the epochs that are open: each of them is trained once, whatever the order."""
+
+    def __init__(self, steps_per_epoch: int) -> None:
+        self._steps_per_epoch = steps_per_epoch
+        self._trained: dict[int, NDArray[np.bool_]] = {}
+
+    def add(self, batches: Batches, chunk: Chunk) -> Iterator[Problem]:
+        """Takes the batches of one more chunk, and names the steps whose batch had been trained."""
+        again = np.zeros(len(batches), dtype=np.bool_)
+        for step, place in enumerate(batches.tolist()):
+            if place >= 0:
+                epoch, number = divmod(place, self._steps_per_epoch)
+                trained = self._of_epoch(epoch)
+                again[step], trained[number] = trained[number], True
+        for start, stop in _stretches(again):
+            first = chunk.header.first_step
+            steps = (first + start, first + stop)
+            what = "batches that their epoch had before"
+            yield Problem(message=f"{steps_text(*steps)}: {what} ({chunk.shown})", steps=steps)
+
+    def forget(self, epoch: int) -> None:
+        """Ends an epoch."""
+        self._trained.pop(epoch, None)
+
+    def _of_epoch(self, epoch: int) -> NDArray[np.bool_]:
+        if epoch not in self._trained:
+            self._trained[epoch] = np.zeros(self._steps_per_epoch, dtype=np.bool_)
+        return self._trained[epoch]
 
 
 def _stretches(which: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:

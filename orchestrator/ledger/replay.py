@@ -61,9 +61,11 @@ class Replay:
                 f"has {geometry.rows:,} samples an epoch in batches of {geometry.batch:,}, but the"
                 f" order {self._run.order.rows:,} in batches of {description.batch:,}"
             )
-        window = geometry.window_steps * geometry.batch
-        if description.shuffle_rows and window != description.window_rows:
-            return f"has windows of {window:,} samples, but the order {description.window_rows:,}"
+        # A window that is the whole epoch may be rounded up, to hold superblocks of any size.
+        window = min(geometry.window_steps * geometry.batch, geometry.rows)
+        wanted = min(description.window_rows, geometry.rows)
+        if description.shuffle_rows and window != wanted:
+            return f"has windows of {window:,} samples, but the order {wanted:,}"
         if self._header.workers > geometry.lanes:
             return f"has {self._header.workers} workers for {geometry.lanes} lanes"
         return None
@@ -81,7 +83,8 @@ class Replay:
         ):
             return f"superblock {record.superblock} has no such batches"
         first = geometry.cursor(record.step)
-        if superblock.epoch != first.epoch:
+        last = geometry.cursor(record.step + record.steps - 1)
+        if not first.epoch == superblock.epoch == last.epoch:
             return f"superblock {record.superblock} belongs to epoch {superblock.epoch + 1}"
         if header.order == "strict" and superblock.first_step + record.offset != first.step:
             return (

@@ -165,6 +165,28 @@ def test_a_superblock_that_is_trained_twice_in_relaxed_order_is_named(tmp_path: 
     assert twice[0].message == "epoch 1: 36 rows are in more than one step"
 
 
+def test_a_record_that_goes_on_into_the_next_epoch_is_named(tmp_path: Path) -> None:
+    def later(_: int, records: Records) -> Records:
+        return changed(records, 2, step=STEPS - 2)
+
+    run = FakeRun(plan_of(), tmp_path, "relaxed")
+    run.train(1, STEPS + 3, every=STEPS + 3, edit=later)
+    assert "steps 8 to 10, rank 0: superblock 0 belongs to epoch 1" in messages(run)
+
+
+@pytest.mark.parametrize("windows", [(3, 5), (5, 3)])
+def test_a_window_of_a_whole_epoch_may_be_rounded_up_for_other_superblocks(
+    tmp_path: Path, windows: tuple[int, int]
+) -> None:
+    before, after = (plan_of(rows="all", superblock=steps) for steps in windows)
+    assert before.fingerprint == after.fingerprint
+    assert before.train.geometry.window_steps != after.train.geometry.window_steps
+    FakeRun(before, tmp_path).train(2, 4)
+    run = FakeRun(after, tmp_path)
+    run.train(3, 27)
+    clean(run)
+
+
 def test_a_row_replaced_in_a_batch_is_caught_by_the_digest(tmp_path: Path) -> None:
     def replaced(step: int, rank: int, origins: Origins) -> Origins:
         if (step, rank) != (4, 1):

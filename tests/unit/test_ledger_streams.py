@@ -107,15 +107,16 @@ def test_counts_that_are_gone_are_named(tmp_path: Path, capsys: pytest.CaptureFi
     assert "the counts of the rows are missing" in capsys.readouterr().err
 
 
-def mixed_plan() -> JobPlan:
-    """30 and 70 rows; the smaller source has half of the batches."""
-    sources = {"a": {"paths": "a", "weight": 1}, "b": {"paths": "b", "weight": 1}}
+def mixed_plan(*, late: bool = False, **training: object) -> JobPlan:
+    """30 and 70 rows; the smaller source has half of the batches, or at first all, if b is late."""
+    sources = {"a": {"paths": "a", "weight": 1}, "b": {"paths": "b", "weight": int(not late)}}
+    schedule = [{"from": 200, "weights": {"a": 1, "b": 1}}] if late else []
     spec = make_spec(
         dataset={
-            "train": {"type": "mixture", "sources": sources},
+            "train": {"type": "mixture", "sources": sources, "schedule": schedule},
             "shuffle": {"type": "window", "rows": 24},
         },
-        training={"epochs": 3},
+        training=training or {"epochs": 3},
         scaling={"superblock_steps": 2},
     )
     fragments = tuple(
@@ -166,6 +167,21 @@ def test_a_dropped_record_of_a_mixture_is_named(tmp_path: Path) -> None:
     assert "steps 1 to 2: rank 1 has no record" in problems[0].message
     assert "in no step" in problems[1].message
     assert set(problems[0].rows) == set(problems[1].rows)
+
+
+def test_a_batch_that_is_trained_twice_in_an_epoch_that_goes_on_is_named(tmp_path: Path) -> None:
+    def again(_: int, records: Records) -> Records:
+        edited = records.copy()
+        for name in ("superblock", "rows", "digest"):
+            edited[name][2] = records[name][0]
+        return edited
+
+    # All of these rows come several times in the epoch, so that their number says nothing.
+    run = FakeRun(mixed_plan(late=True, epochs=None, steps=4), tmp_path, "relaxed")
+    run.train(1, 4, edit=again)
+    (problem,) = audit_run(tmp_path).problems
+    assert problem.message.startswith("step 4: batches that their epoch had before")
+    assert problem.steps == (3, 4)
 
 
 def test_mixtures_with_other_workers_agree(tmp_path: Path) -> None:
