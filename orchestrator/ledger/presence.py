@@ -20,7 +20,7 @@ class Presence:
     """Which steps of a chunk have a record of each rank, and of which batches."""
 
     def __init__(self, chunk: Chunk, replay: Replay) -> None:
-        self._chunk = chunk
+        self.chunk = chunk
         self._replay = replay
         header = chunk.header
         shape = (header.workers, header.last_step - header.first_step)
@@ -29,14 +29,15 @@ class Presence:
 
     def add(self, record: Record) -> None:
         """Notes a well-placed record."""
-        first = record.step - self._chunk.header.first_step
+        first = record.step - self.chunk.header.first_step
         steps = slice(first, first + record.steps)
         self._times[record.rank, steps] += 1
         self._places[record.rank, steps] = self._replay.place(record) + np.arange(record.steps)
 
     def batches(self) -> Batches:
         """Which step each step is by the order, int64 [steps]; -1 where no rank says it."""
-        return self._places.max(axis=0)
+        known: Batches = self._places.max(axis=0)
+        return known
 
     def problems(self) -> Iterator[Problem]:
         """The steps that lack a rank, have it twice, or whose ranks disagree about the batch."""
@@ -52,19 +53,19 @@ class Presence:
 
     def _rows(self, rank: int, start: int, stop: int) -> Iterator[int]:
         """The rows that a rank must have trained; by what the other ranks say, or by the order."""
-        strict = self._chunk.header.order == "strict"
+        strict = self.chunk.header.order == "strict"
         for step in range(start, min(stop, start + _LOOKED_UP)):
             place = int(self._places[:, step].max())
             if place < 0 and strict:
-                place = self._chunk.header.first_step + step
+                place = self.chunk.header.first_step + step
             if place >= 0:
                 yield from self._replay.share(place, rank).rows.tolist()
 
     def _problem(self, start: int, stop: int, what: str, rows: tuple[int, ...] = ()) -> Problem:
-        first = self._chunk.header.first_step
+        first = self.chunk.header.first_step
         steps = (first + start, first + stop)
         return Problem(
-            message=f"{steps_text(*steps)}: {what} ({self._chunk.shown})", steps=steps, rows=rows
+            message=f"{steps_text(*steps)}: {what} ({self.chunk.shown})", steps=steps, rows=rows
         )
 
 

@@ -11,9 +11,10 @@ from orchestrator.cli.main import main
 from orchestrator.ledger.audit import audit_run
 from orchestrator.ledger.diff import compare_runs
 from orchestrator.ledger.record import Records
+from orchestrator.plan.accounts import EpochOrigins
 from orchestrator.plan.index import Column, DatasetIndex, Fragment, IndexedSource
 from orchestrator.plan.job import JobPlan
-from orchestrator.plan.origins import Counts
+from orchestrator.plan.origins import Counts, Origins
 from tests.support.ledgers import FakeRun, assert_exact, exported
 from tests.support.plans import make_index, make_plan, make_spec
 
@@ -192,3 +193,20 @@ def test_mixtures_with_other_workers_agree(tmp_path: Path) -> None:
             run.train(workers, until)
     found = compare_runs(tmp_path / "a", tmp_path / "b")
     assert (found.agrees, found.agreed) == (True, 27)
+
+
+def test_what_an_epoch_of_a_mixture_wants_is_looked_up_window_by_window(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = FakeRun(mixed_plan(), tmp_path)
+    run.train(2, 9)
+    sizes = []
+    between = EpochOrigins.between
+
+    def measured(origins: EpochOrigins, epoch: int, start: int, stop: int) -> Origins:
+        sizes.append(stop - start)
+        return between(origins, epoch, start, stop)
+
+    monkeypatch.setattr(EpochOrigins, "between", measured)
+    assert audit_run(tmp_path).problems == ()
+    assert max(sizes) == 24
