@@ -158,10 +158,12 @@ def read_chunk(folder: Path, name: str) -> Chunk:
 def _newest_valid(root: Path) -> tuple[CheckpointInfo | None, tuple[str, ...]]:
     """As a driver would choose it, but nothing is set aside here; and the names before it."""
     store = CheckpointStore(root)
-    # The store lists none whose manifest is torn, or whose files have another size.
+    # Before the store looks: what is committed meanwhile is not taken for damaged.
+    names = _checkpoint_names(root)
+    # It lists none whose manifest is torn, or whose files have another size.
     listed = {info.name: info for info in store.committed()}
     damaged: list[str] = []
-    for name in _checkpoint_names(root):
+    for name in names:
         info = listed.get(name)
         try:
             if info is not None:

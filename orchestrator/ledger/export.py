@@ -35,7 +35,7 @@ _GROUP_LINES = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """The lines of a table, and the chunks that are not in it: of another order, they count not."""
+    """The lines of a table, and the chunks that are not in it, being of another order."""
 
     lines: int
     left_out: tuple[str, ...]
