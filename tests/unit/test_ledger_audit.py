@@ -1,6 +1,7 @@
 """An audit proves what the ranks noted, and names everything that is not as it must be."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,10 @@ from hypothesis import strategies as st
 from orchestrator.cli.main import main
 from orchestrator.errors import LedgerError
 from orchestrator.ledger.audit import audit_run
+from orchestrator.ledger.chain import read_chain
 from orchestrator.ledger.record import Records, join_records
+from orchestrator.ledger.replay import walk
+from orchestrator.ledger.run_order import read_order
 from orchestrator.plan.job import JobPlan
 from orchestrator.plan.order import SampleOrder, Window
 from orchestrator.plan.origins import Origins
@@ -282,8 +286,14 @@ def test_a_late_ledger_is_held_to_its_rows_all_the_same(tmp_path: Path) -> None:
     assert "epoch 1: " not in messages(run)
 
 
+def steps_of_all(folder: Path) -> int:
+    run = read_order(folder)
+    return sum(len(list(walk(run, chunk))) for chunk in read_chain(folder).effective)
+
+
+@pytest.mark.parametrize("reads", [audit_run, steps_of_all])
 def test_the_windows_of_a_chunk_are_worked_out_once_whatever_their_sequence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: Callable[[Path], object]
 ) -> None:
     def by_turns(_: int, records: Records) -> Records:
         # Three windows of three superblocks.
@@ -301,8 +311,9 @@ def test_the_windows_of_a_chunk_are_worked_out_once_whatever_their_sequence(
         return window(order, epoch, number)
 
     monkeypatch.setattr(SampleOrder, "window", counted)
-    clean(run)
+    reads(tmp_path)
     assert sorted(asked) == [0, 1, 2]
+    clean(run)
 
 
 def test_what_was_trained_past_a_damaged_checkpoint_does_not_count(
