@@ -59,7 +59,15 @@ def _export(run_dir: Path, file: Path, *, as_json: bool) -> int:
     # Here, as nothing else of the verb needs pyarrow, which takes its time to load.
     from orchestrator.ledger.export import export_ledger
 
-    lines = export_ledger(run_dir, file)
-    text = f"{file}: {format_count(lines)} lines"
-    say(json.dumps({"file": str(file), "lines": lines}, indent=2) if as_json else text)
+    if file.is_dir():
+        raise LedgerError(f"--export {file} is a directory, wanted the name of a file")
+    done = export_ledger(run_dir, file)
+    if as_json:
+        left_out = list(done.left_out)
+        found = {"file": str(file), "lines": done.lines, "left_out": left_out}
+        say(json.dumps(found, indent=2))
+        return 0
+    say(f"{file}: {format_count(done.lines)} lines")
+    if done.left_out:
+        say(f"left out, as written under another order: {', '.join(done.left_out)}")
     return 0

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from orchestrator.checkpoint.attempts import Attempt, AttemptLog
 from orchestrator.ledger.chain import Chain, Chunk, read_chain
-from orchestrator.ledger.coverage import Coverage, wanted_uses
+from orchestrator.ledger.coverage import Coverage, add_positions, wanted_uses
 from orchestrator.ledger.passes import Passes, SourceAccount
-from orchestrator.ledger.presence import Presence
+from orchestrator.ledger.presence import Presence, Repeats
 from orchestrator.ledger.problem import Problem
-from orchestrator.ledger.replay import Replay, plain_records
+from orchestrator.ledger.replay import Record, Replay, plain_records
 from orchestrator.ledger.run_order import RunOrder, read_order
 from orchestrator.plan.origins import Rows
 
@@ -64,7 +64,7 @@ def audit_run(run_dir: Path) -> Audit:
     run, chain = read_order(run_dir), read_chain(run_dir)
     attempts = tuple(AttemptLog(run_dir / "attempts").all())
     proof = _Proof(run, chain)
-    problems = [*_strange_chunks(chain, attempts), *proof.problems()]
+    problems = [*_lost(chain), *_strange_chunks(chain, attempts), *proof.problems()]
     return Audit(
         run=run,
         chain=chain,
@@ -73,6 +73,15 @@ def audit_run(run_dir: Path) -> Audit:
         sources=proof.passes.accounts() if proof.passes else (),
         problems=tuple(problems),
     )
+
+
+def _lost(chain: Chain) -> Iterator[Problem]:
+    """Steps that were saved once, and cannot be shown any more."""
+    if chain.lost:
+        yield Problem(
+            message="no checkpoint is left that verifies, so that no step counts; there are"
+            f" {', '.join(chain.lost)}"
+        )
 
 
 def _strange_chunks(chain: Chain, attempts: Sequence[Attempt]) -> Iterator[Problem]:
@@ -104,23 +113,27 @@ class _Proof:
         self._run = run
         self._chain = chain
         self._open: dict[int, Coverage] = {}
-        self.passes = None if run.description.mixture is None else Passes(run)
+        self._repeats = Repeats(run.steps_per_epoch)
+        # Without the first epochs nobody can say how often a row of a source was used.
+        counted = run.description.mixture is not None and chain.begin == 0
+        self.passes = Passes(run) if counted else None
         self.accounts: list[EpochAccount] = []
+        # Of an epoch that was begun before the ledger there is no balance.
+        self._next = -(-chain.begin // run.steps_per_epoch)
 
     def problems(self) -> Iterator[Problem]:
-        """Everything that is wrong; afterwards `accounts` has all epochs."""
-        chunks = self._chain.effective
-        if chunks and (begin := chunks[0].header.first_step) > 0:
+        """Everything that is wrong; afterwards `accounts` has all epochs that can have one."""
+        if (begin := self._chain.begin) > 0:
             yield Problem(
                 message=f"the ledger begins after step {begin:,}: nothing is known of those before",
                 steps=(0, begin),
             )
-        for chunk in chunks:
+        for chunk in self._chain.effective:
             yield from self._of_chunk(chunk)
-            while chunk.header.last_step >= self._run.steps_of(len(self.accounts)).stop:
-                yield from self._close(len(self.accounts))
-        if self._chain.steps > len(self.accounts) * self._run.steps_per_epoch:
-            yield from self._close(len(self.accounts))
+            while chunk.header.last_step >= self._run.steps_of(self._next).stop:
+                yield from self._close(self._next)
+        if self._chain.steps > self._run.steps_of(self._next).start:
+            yield from self._close(self._next)
         if self.passes is not None:
             yield from self.passes.problems()
 
@@ -131,25 +144,33 @@ class _Proof:
             yield Problem(message=f"{chunk.shown} {why}", steps=steps)
             return
         seen = Presence(chunk, replay)
-        for record in plain_records(chunk.records()):
-            steps = (record.step, record.step + record.steps)
-            where = f"{record.steps_text}, rank {record.rank}"
-            if (why := replay.misplaced(record)) is not None:
-                yield Problem(message=f"{where}: {why} ({chunk.shown})", steps=steps)
-                continue
-            seen.add(record)
-            shares = replay.shares(record)
-            if (why := replay.contradiction(record, shares)) is not None:
-                rows = np.concatenate([share.rows for share in shares])
-                yield Problem(message=f"{where}: {why}", steps=steps, rows=tuple(rows.tolist()))
-                continue
-            coverage = self._coverage(replay.geometry.cursor(record.step).epoch)
-            for share in shares:
-                coverage.add(share)
+        # By superblock: in relaxed order the windows would be worked out again and again.
+        records = sorted(plain_records(chunk.records()), key=lambda r: (r.superblock, r.offset))
+        found = [problem for record in records for problem in self._of_record(record, replay, seen)]
+        yield from sorted(found, key=lambda problem: problem.steps or (0, 0))
         yield from seen.problems()
+        yield from self._repeats.add(seen.batches(), chunk)
+
+    def _of_record(self, record: Record, replay: Replay, seen: Presence) -> Iterator[Problem]:
+        steps = (record.step, record.step + record.steps)
+        where = f"{record.steps_text}, rank {record.rank}"
+        if (why := replay.misplaced(record)) is not None:
+            yield Problem(message=f"{where}: {why} ({seen.chunk.shown})", steps=steps)
+            return
+        seen.add(record)
+        shares = replay.shares(record)
+        if (why := replay.contradiction(record, shares)) is not None:
+            rows = np.concatenate([share.rows for share in shares])
+            yield Problem(message=f"{where}: {why}", steps=steps, rows=tuple(rows.tolist()))
+            return
+        coverage = self._coverage(replay.geometry.cursor(record.step).epoch)
+        for share in shares:
+            coverage.add(share)
 
     def _coverage(self, epoch: int) -> Coverage:
-        return self._open.setdefault(epoch, Coverage(self._run))
+        if epoch not in self._open:
+            self._open[epoch] = Coverage(self._run)
+        return self._open[epoch]
 
     def _close(self, epoch: int) -> Iterator[Problem]:
         """Draws the balance of an epoch, the last of which may not be finished."""
@@ -177,6 +198,8 @@ class _Proof:
             )
         )
         del self._open[epoch]
+        self._repeats.forget(epoch)
+        self._next = epoch + 1
         if finished and self.passes is not None:
             self.passes.add(uses)
         yield from _unbalanced(epoch, missing, "are in no step")
@@ -186,7 +209,7 @@ class _Proof:
         """How often each unit must have been used after so many steps of an epoch, [units]."""
         wanted = Coverage(self._run)
         if self._chain.effective[-1].header.order == "strict":
-            wanted.add(self._run.origins.between(epoch, 0, done * self._run.description.batch))
+            add_positions(wanted, self._run, epoch, done * self._run.description.batch)
         # In relaxed order it is for each step's records to say which of them it was.
         return wanted.uses
 

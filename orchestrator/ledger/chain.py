@@ -4,8 +4,15 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from orchestrator.checkpoint.attempts import AttemptLog
 from orchestrator.checkpoint.files import storage_errors
-from orchestrator.checkpoint.manifest import CheckpointInfo, ChunkReference, DamagedError
+from orchestrator.checkpoint.manifest import (
+    MANIFEST_NAME,
+    CheckpointInfo,
+    ChunkReference,
+    DamagedError,
+    parse_checkpoint_name,
+)
 from orchestrator.checkpoint.store import CheckpointStore
 from orchestrator.errors import LedgerError
 from orchestrator.ledger.chunk import ChunkHeader, parse_header, parse_records
@@ -42,14 +49,23 @@ class Chain:
     """The ledger of a run, the oldest chunk first.
 
     `effective` has the chunks that lead to the newest valid checkpoint, which has the name
-    `checkpoint`, None where there is none yet; `others` are those that were trained past the
-    checkpoint which a later attempt began with. `damaged` are newer checkpoints that do not verify.
+    `checkpoint`, None where there is none yet; `earlier` those of the same line of attempts from
+    before a time in which no ledger was kept; `others` those that were trained past the checkpoint
+    which a later attempt began with. `damaged` are newer checkpoints that do not verify, and
+    `set_aside` those that a driver found so.
     """
 
     checkpoint: str | None
     effective: tuple[Chunk, ...]
+    earlier: tuple[Chunk, ...]
     others: tuple[Chunk, ...]
     damaged: tuple[str, ...]
+    set_aside: tuple[str, ...]
+
+    @property
+    def begin(self) -> int:
+        """The steps of the run that were done before those of which the ledger tells."""
+        return self.effective[0].header.first_step if self.effective else 0
 
     @property
     def steps(self) -> int:
@@ -57,8 +73,24 @@ class Chain:
         return self.effective[-1].header.last_step if self.effective else 0
 
     @property
+    def recorded(self) -> int:
+        """The steps that count of which the ledger tells."""
+        return self.steps - self.begin
+
+    @property
     def bytes(self) -> int:
-        return sum(chunk.bytes for chunk in (*self.effective, *self.others))
+        return sum(chunk.bytes for chunk in (*self.effective, *self.earlier, *self.others))
+
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """What tells that steps were saved once, where no checkpoint is left that counts."""
+        if self.checkpoint is not None:
+            return ()
+        checkpoints = dict.fromkeys((*self.damaged, *self.set_aside))
+        return (
+            *(f"the checkpoint {name}" for name in checkpoints),
+            *(chunk.shown for chunk in self.others),
+        )
 
 
 def read_chain(run_dir: Path) -> Chain:
@@ -69,9 +101,23 @@ def read_chain(run_dir: Path) -> Chain:
         CheckpointError: the storage cannot be read.
     """
     folder = ledger_dir(run_dir)
-    newest, damaged = _newest_valid(CheckpointStore(run_dir / "checkpoints"))
-    if newest is None:
-        return Chain(checkpoint=None, effective=(), others=_others(folder, ()), damaged=damaged)
+    root = run_dir / "checkpoints"
+    newest, damaged = _newest_valid(root)
+    effective = () if newest is None else _chain_to(folder, newest)
+    others = _others(folder, effective)
+    earlier = _of_the_line(run_dir, effective[0], others) if effective else ()
+    return Chain(
+        checkpoint=None if newest is None else newest.name,
+        effective=effective,
+        earlier=earlier,
+        others=tuple(chunk for chunk in others if chunk not in earlier),
+        damaged=damaged,
+        set_aside=tuple(sorted(_checkpoint_names(root / "set-aside"))),
+    )
+
+
+def _chain_to(folder: Path, newest: CheckpointInfo) -> tuple[Chunk, ...]:
+    """The chunks that lead to a checkpoint, the oldest first."""
     manifest = newest.manifest
     if manifest.ledger is None:
         raise LedgerError(
@@ -93,13 +139,7 @@ def read_chain(run_dir: Path) -> Chain:
                 f"{_shown(child.path.name)} begins after step {child.header.first_step}, but"
                 f" follows {_shown(parent.name)}, which ends at step {chunks[-1].header.last_step}"
             )
-    effective = tuple(reversed(chunks))
-    return Chain(
-        checkpoint=newest.name,
-        effective=effective,
-        others=_others(folder, effective),
-        damaged=damaged,
-    )
+    return tuple(reversed(chunks))
 
 
 def read_chunk(folder: Path, name: str) -> Chunk:
@@ -115,17 +155,54 @@ def read_chunk(folder: Path, name: str) -> Chunk:
     )
 
 
-def _newest_valid(store: CheckpointStore) -> tuple[CheckpointInfo | None, tuple[str, ...]]:
+def _newest_valid(root: Path) -> tuple[CheckpointInfo | None, tuple[str, ...]]:
     """As a driver would choose it, but nothing is set aside here; and the names before it."""
-    damaged = []
-    for info in store.committed():
+    store = CheckpointStore(root)
+    # Before the store looks: what is committed meanwhile is not taken for damaged.
+    names = _checkpoint_names(root)
+    # It lists none whose manifest is torn, or whose files have another size.
+    listed = {info.name: info for info in store.committed()}
+    damaged: list[str] = []
+    for name in names:
+        info = listed.get(name)
         try:
-            store.verify(info)
+            if info is not None:
+                store.verify(info)
+                return info, tuple(damaged)
         except DamagedError:
-            damaged.append(info.name)
-        else:
-            return info, tuple(damaged)
+            pass
+        damaged.append(name)
     return None, tuple(damaged)
+
+
+def _checkpoint_names(folder: Path) -> list[str]:
+    """The names of the checkpoints that were committed in a folder, newest first."""
+    with storage_errors("list", folder):
+        paths = list(folder.iterdir()) if folder.is_dir() else []
+        named = [
+            (key, path.name)
+            for path in paths
+            if (key := parse_checkpoint_name(path.name)) and (path / MANIFEST_NAME).exists()
+        ]
+    return [name for _, name in sorted(named, reverse=True)]
+
+
+def _of_the_line(run_dir: Path, first: Chunk, others: tuple[Chunk, ...]) -> tuple[Chunk, ...]:
+    """Those chunks that were trained up to a checkpoint from which the run went on to `first`."""
+    if first.header.first_step == 0:
+        return ()
+    attempts = {attempt.number: attempt for attempt in AttemptLog(run_dir / "attempts").all()}
+    found: list[Chunk] = []
+    attempt = attempts.get(first.header.attempt)
+    # A parent is an older attempt: the line ends.
+    while attempt is not None and attempt.parent is not None and attempt.parent < attempt.number:
+        found += [
+            chunk
+            for chunk in others
+            if chunk.header.attempt == attempt.parent and chunk.header.last_step <= attempt.step
+        ]
+        attempt = attempts.get(attempt.parent)
+    return tuple(sorted(found, key=lambda chunk: chunk.header.first_step))
 
 
 def _follow(folder: Path, reference: ChunkReference, *, source: str) -> Chunk:

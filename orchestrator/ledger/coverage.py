@@ -52,5 +52,12 @@ def wanted_uses(run: RunOrder, epoch: int) -> NDArray[np.int32]:
     if run.description.mixture is None:
         return np.ones(run.order.units, dtype=np.int32)
     wanted = Coverage(run)
-    wanted.add(run.origins.between(epoch, 0, run.order.rows))
+    add_positions(wanted, run, epoch, run.order.rows)
     return wanted.uses
+
+
+def add_positions(coverage: Coverage, run: RunOrder, epoch: int, stop: int) -> None:
+    """Counts the samples at positions [0, stop) of an epoch, never more than a window at a time."""
+    size, stop = run.order.window_rows, min(stop, run.order.rows)
+    for start in range(0, stop, size):
+        coverage.add(run.origins.between(epoch, start, min(start + size, stop)))

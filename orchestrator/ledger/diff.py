@@ -8,10 +8,10 @@ import numpy as np
 
 from orchestrator.ledger.chain import Chain, read_chain
 from orchestrator.ledger.lines import Lines, lines_of
-from orchestrator.ledger.replay import walk
+from orchestrator.ledger.replay import TrainedStep, walk
 from orchestrator.ledger.run_order import RunOrder, read_order
 from orchestrator.plan.fingerprint import DATA_PART
-from orchestrator.plan.origins import Origins, join_origins
+from orchestrator.plan.origins import join_origins
 
 # Lines of a step that are shown of each run.
 _SHOWN = 3
@@ -44,17 +44,19 @@ class Difference:
 class Comparison:
     """What two runs have in common: `common` steps, of which `agreed` are known to be the same.
 
-    `settings` are the names of what else differs between them.
+    `steps` are those of each run, of which the first `begins` are not in its ledger. `settings` are
+    the names of what else differs between them.
     """
 
     steps: tuple[int, int]
+    begins: tuple[int, int]
     agreed: int
     settings: tuple[str, ...]
     difference: Difference | None
 
     @property
     def common(self) -> int:
-        return min(self.steps)
+        return max(0, min(self.steps) - max(self.begins))
 
     @property
     def same_data(self) -> bool:
@@ -62,11 +64,11 @@ class Comparison:
 
     @property
     def agrees(self) -> bool:
-        return self.same_data and self.difference is None
+        return self.same_data and self.difference is None and self.common > 0
 
 
 def compare_runs(a: Path, b: Path) -> Comparison:
-    """Compares two runs up to the end of the shorter one; of other data sets nothing is compared.
+    """Compares the steps that both have; of other data sets nothing is compared.
 
     Raises:
         LedgerError: one of the ledgers is not whole, or not proven.
@@ -76,22 +78,29 @@ def compare_runs(a: Path, b: Path) -> Comparison:
     names = sorted(parts[0].keys() | parts[1].keys())
     settings = tuple(name for name in names if parts[0].get(name) != parts[1].get(name))
     steps = (chains[0].steps, chains[1].steps)
+    begins = (chains[0].begin, chains[1].begin)
     difference, agreed = None, 0
     if DATA_PART not in settings:
-        pairs = zip(_batches(runs[0], chains[0]), _batches(runs[1], chains[1]), strict=False)
-        for step, (epoch, ours), (_, theirs) in ((s, *pair) for s, pair in enumerate(pairs)):
-            if ours.evidence() != theirs.evidence():
-                difference = _difference(runs, step, epoch, (lines_of(ours), lines_of(theirs)))
+        ours, theirs = (
+            _steps(run, chain, max(begins)) for run, chain in zip(runs, chains, strict=True)
+        )
+        for our, their in zip(ours, theirs, strict=False):
+            batches = (join_origins(our.shares), join_origins(their.shares))
+            if batches[0].evidence() != batches[1].evidence():
+                lines = (lines_of(batches[0]), lines_of(batches[1]))
+                difference = _difference(runs, our.step, our.epoch, lines)
                 break
             agreed += 1
-    return Comparison(steps=steps, agreed=agreed, settings=settings, difference=difference)
+    return Comparison(
+        steps=steps, begins=begins, agreed=agreed, settings=settings, difference=difference
+    )
 
 
-def _batches(run: RunOrder, chain: Chain) -> Iterator[tuple[int, Origins]]:
-    """The global batches of the steps that count, each with its epoch."""
+def _steps(run: RunOrder, chain: Chain, begin: int) -> Iterator[TrainedStep]:
+    """The steps that count, from one of them on."""
     for chunk in chain.effective:
-        for step in walk(run, chunk):
-            yield step.epoch, join_origins(step.shares)
+        if chunk.header.last_step > begin:
+            yield from (step for step in walk(run, chunk) if step.step >= begin)
 
 
 def _difference(

@@ -1,7 +1,8 @@
 """The ledger as a Parquet file, a line for each sample that was trained and each row filtered."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 from orchestrator.checkpoint.files import storage_errors, sync
 from orchestrator.ledger.chain import Chain, Chunk, read_chain
 from orchestrator.ledger.lines import Lines, lines_of
-from orchestrator.ledger.replay import walk
+from orchestrator.ledger.replay import Replay, walk
 from orchestrator.ledger.run_order import RunOrder, read_order
 
 SCHEMA = pa.schema(
@@ -32,14 +33,24 @@ SPAN_FIELDS = (pa.field("start", pa.int32()), pa.field("stop", pa.int32()))
 _GROUP_LINES = 1 << 20
 
 
-def export_ledger(run_dir: Path, file: Path) -> int:
-    """Writes the ledger of a run; returns the number of lines.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """The lines of a table, and the chunks that are not in it, being of another order."""
+
+    lines: int
+    left_out: tuple[str, ...]
+
+
+def export_ledger(run_dir: Path, file: Path) -> Exported:
+    """Writes the ledger of a run.
 
     Raises:
         LedgerError: the ledger is not whole, or does not say what the order says.
         CheckpointError: the file cannot be written.
     """
     run, chain = read_order(run_dir), read_chain(run_dir)
+    fitting = [chunk for chunk in chain.others if Replay(run, chunk.header).misfit() is None]
+    left_out = tuple(chunk.shown for chunk in chain.others if chunk not in fitting)
     packed = run.accounts is not None and run.accounts.packed
     schema = pa.schema([*SCHEMA, *SPAN_FIELDS]) if packed else SCHEMA
     staged = file.with_name(f".{file.name}.{os.getpid()}.tmp")
@@ -47,14 +58,14 @@ def export_ledger(run_dir: Path, file: Path) -> int:
     with storage_errors("write", file):
         try:
             with pq.ParquetWriter(staged, schema) as writer:
-                for table in _groups(_tables(run, chain, schema)):
+                for table in _groups(_tables(run, chain, fitting, schema)):
                     writer.write_table(table, row_group_size=table.num_rows)
                     lines += table.num_rows
             sync(staged)
             staged.replace(file)
         finally:
             staged.unlink(missing_ok=True)
-    return lines
+    return Exported(lines=lines, left_out=left_out)
 
 
 def _groups(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
@@ -71,16 +82,18 @@ def _groups(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
         yield pa.concat_tables(held).combine_chunks()
 
 
-def _tables(run: RunOrder, chain: Chain, schema: pa.Schema) -> Iterator[pa.Table]:
+def _tables(
+    run: RunOrder, chain: Chain, others: Sequence[Chunk], schema: pa.Schema
+) -> Iterator[pa.Table]:
     """What counts, in the order of the steps, then what was filtered, then what does not count."""
-    for chunk in chain.effective:
+    for chunk in (*chain.earlier, *chain.effective):
         yield from _used(run, chunk, schema, effective=True)
     if run.accounts is not None:
         rows = np.flatnonzero(run.accounts.counts == 0)
         filtered = Lines(row=rows, part=np.zeros(len(rows), dtype=np.int32))
         for epoch in range(chain.steps // run.steps_per_epoch):
             yield _table(schema, filtered, epoch=epoch, status="filtered", effective=True)
-    for chunk in chain.others:
+    for chunk in others:
         yield from _used(run, chunk, schema, effective=False)
 
 

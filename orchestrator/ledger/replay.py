@@ -12,6 +12,9 @@ from orchestrator.ledger.run_order import RunOrder
 from orchestrator.plan.geometry import StreamGeometry
 from orchestrator.plan.origins import Origins
 
+# Samples of a chunk in relaxed order whose origins are held at a time.
+_PREPARED = 1 << 20
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
@@ -46,6 +49,7 @@ class Replay:
         self._run = run
         self._header = header
         self._superblock_origins = lru_cache(maxsize=2)(self._of_superblock)
+        self._prepared: dict[int, Origins] = {}
 
     @property
     def geometry(self) -> StreamGeometry:
@@ -61,9 +65,11 @@ class Replay:
                 f"has {geometry.rows:,} samples an epoch in batches of {geometry.batch:,}, but the"
                 f" order {self._run.order.rows:,} in batches of {description.batch:,}"
             )
-        window = geometry.window_steps * geometry.batch
-        if description.shuffle_rows and window != description.window_rows:
-            return f"has windows of {window:,} samples, but the order {description.window_rows:,}"
+        # A window that is the whole epoch may be rounded up, to hold superblocks of any size.
+        window = min(geometry.window_steps * geometry.batch, geometry.rows)
+        wanted = min(description.window_rows, geometry.rows)
+        if description.shuffle_rows and window != wanted:
+            return f"has windows of {window:,} samples, but the order {wanted:,}"
         if self._header.workers > geometry.lanes:
             return f"has {self._header.workers} workers for {geometry.lanes} lanes"
         return None
@@ -81,7 +87,8 @@ class Replay:
         ):
             return f"superblock {record.superblock} has no such batches"
         first = geometry.cursor(record.step)
-        if superblock.epoch != first.epoch:
+        last = geometry.cursor(record.step + record.steps - 1)
+        if not first.epoch == superblock.epoch == last.epoch:
             return f"superblock {record.superblock} belongs to epoch {superblock.epoch + 1}"
         if header.order == "strict" and superblock.first_step + record.offset != first.step:
             return (
@@ -107,7 +114,15 @@ class Replay:
         number = self.geometry.superblock_of(cursor)
         start, stop = self.geometry.rank_span(cursor.step, rank, self._header.workers)
         first = self.geometry.superblock(number).first_step * self.geometry.batch
-        return self._superblock_origins(number).take(slice(start - first, stop - first))
+        origins = self._prepared.get(number)
+        if origins is None:
+            origins = self._superblock_origins(number)
+        return origins.take(slice(start - first, stop - first))
+
+    def prepare(self, records: list[Record]) -> None:
+        """Works out what some records stand for, window after window, in the place of what was."""
+        numbers = {r.superblock for r in records if self.misplaced(r) is None}
+        self._prepared = {number: self._of_superblock(number) for number in sorted(numbers)}
 
     def contradiction(self, record: Record, shares: list[Origins]) -> str | None:
         """Why the rank cannot have trained these; None where it did."""
@@ -151,7 +166,11 @@ def walk(run: RunOrder, chunk: Chunk) -> Iterator[TrainedStep]:
         _of_rank(replay, chunk, [record for record in records if record.rank == rank])
         for rank in range(header.workers)
     ]
+    stretch = max(1, _PREPARED // header.geometry.batch)
     for step in range(header.first_step, header.last_step):
+        # In relaxed order windows take turns, and would be worked out again at each.
+        if header.order == "relaxed" and (step - header.first_step) % stretch == 0:
+            replay.prepare([r for r in records if step <= r.step < step + stretch])
         places, shares = zip(*(next(rank, (-1, None)) for rank in ranks), strict=True)
         if None in shares or len(set(places)) > 1:
             raise _unproven(chunk, f"does not have step {step + 1} whole")

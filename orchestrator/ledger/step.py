@@ -6,7 +6,7 @@ from pathlib import Path
 from orchestrator.errors import LedgerError
 from orchestrator.ledger.chain import Chain, read_chain
 from orchestrator.ledger.lines import lines_of
-from orchestrator.ledger.replay import TrainedStep, walk
+from orchestrator.ledger.replay import TrainedStep, steps_text, walk
 from orchestrator.ledger.run_order import RunOrder, read_order
 
 
@@ -54,7 +54,8 @@ def rows_of_step(run_dir: Path, number: int) -> list[StepRow]:
 
 
 def _find(run: RunOrder, chain: Chain, step: int) -> TrainedStep:
-    for chunk in chain.effective:
+    for chunk in (*chain.earlier, *chain.effective):
         if chunk.header.first_step <= step < chunk.header.last_step:
             return next(found for found in walk(run, chunk) if found.step == step)
-    raise LedgerError(f"step {step + 1:,} is not in the ledger, which has {chain.steps:,} steps")
+    has = steps_text(chain.begin, chain.steps) if chain.begin else f"{chain.steps:,} steps"
+    raise LedgerError(f"step {step + 1:,} is not in the ledger, which has {has}")

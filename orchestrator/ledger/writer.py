@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.checkpoint.manifest import ChunkReference
@@ -18,6 +19,8 @@ class LedgerWriter:
         parent: the chunk that the attempt's checkpoint names, None at the start of a ledger.
         first_step: steps of the whole run that were done when the attempt began.
         fence: raises CheckpointError when the attempt has been superseded.
+        strict_from: the step from which on the order of `facts` holds. Those before are relaxed:
+            what was left of an epoch that was begun so.
     """
 
     def __init__(
@@ -28,12 +31,14 @@ class LedgerWriter:
         parent: ChunkReference | None,
         first_step: int,
         fence: Callable[[], None],
+        strict_from: int = 0,
     ) -> None:
         self._folder = ledger_dir(run_dir)
         self._facts = facts
         self._parent = parent
         self._first_step = first_step
         self._fence = fence
+        self._strict_from = strict_from
         self._pending: list[Records] = []
 
     def hold(self, of_ranks: Iterable[Records]) -> None:
@@ -46,9 +51,21 @@ class LedgerWriter:
         Raises:
             CheckpointError: it cannot be written, or the attempt has been superseded.
         """
+        records = join_records(self._pending)
+        # The checkpoint failed that should have named it, or the attempt began with this step.
+        if self._parent is not None and step == self._first_step and not len(records):
+            return self._parent
+        if self._first_step < self._strict_from < step:
+            before = records["step"] < self._strict_from
+            self._write(self._strict_from, records[before], rest=[records[~before]])
+            records = records[~before]
+        return self._write(step, records, rest=[])
+
+    def _write(self, step: int, records: Records, *, rest: list[Records]) -> ChunkReference:
+        relaxed = self._first_step < self._strict_from
         data = dump_chunk(
-            join_records(self._pending),
-            self._facts,
+            records,
+            replace(self._facts, order="relaxed") if relaxed else self._facts,
             first_step=self._first_step,
             last_step=step,
             parent=self._parent,
@@ -60,5 +77,5 @@ class LedgerWriter:
             raise CheckpointError(f"cannot write {path}: it is there already")
         write_whole(path, data)
         # Should the checkpoint fail after all, the next chunk follows this one all the same.
-        self._parent, self._first_step, self._pending = reference, step, []
+        self._parent, self._first_step, self._pending = reference, step, rest
         return reference

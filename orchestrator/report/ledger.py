@@ -7,6 +7,7 @@ from pydantic import JsonValue
 
 from orchestrator.ledger.chain import Chain
 from orchestrator.ledger.diff import Comparison, Difference
+from orchestrator.ledger.replay import steps_text
 from orchestrator.ledger.run_order import RunOrder
 from orchestrator.ledger.step import StepRow
 from orchestrator.report.proof import counted, samples_of
@@ -17,7 +18,7 @@ def render_overview(run: RunOrder, chain: Chain, name: str) -> str:
     """How much of a run the ledger has, and what it takes."""
     size, samples = sum(chunk.bytes for chunk in chain.effective), samples_of(run, chain)
     lines = [
-        f"{name}: {counted(chain.steps, 'step')} in {counted(len(chain.effective), 'chunk')},"
+        f"{name}: {counted(chain.recorded, 'step')} in {counted(len(chain.effective), 'chunk')},"
         f" {format_bytes(size)} ({size / max(1, samples):.2g} bytes a row trained)"
     ]
     for chunk in chain.effective:
@@ -27,16 +28,17 @@ def render_overview(run: RunOrder, chain: Chain, name: str) -> str:
             f" {format_count(header.last_step)}, attempt {header.attempt},"
             f" {counted(header.workers, 'worker')}, {format_bytes(chunk.bytes)}"
         )
+    lines += [f"  {chunk.shown}  before steps of which nothing is known" for chunk in chain.earlier]
     lines += [f"  {chunk.shown}  does not count" for chunk in chain.others]
     return "\n".join(lines)
 
 
 def overview_json(run: RunOrder, chain: Chain, name: str) -> dict[str, JsonValue]:
     """The same as plain values."""
-    counting = {chunk.path for chunk in chain.effective}
+    counting = {chunk.path for chunk in (*chain.earlier, *chain.effective)}
     return {
         "name": name,
-        "steps": chain.steps,
+        "steps": chain.recorded,
         "samples": samples_of(run, chain),
         "chunks": [
             {
@@ -48,7 +50,7 @@ def overview_json(run: RunOrder, chain: Chain, name: str) -> dict[str, JsonValue
                 "bytes": chunk.bytes,
                 "effective": chunk.path in counting,
             }
-            for chunk in (*chain.effective, *chain.others)
+            for chunk in (*chain.earlier, *chain.effective, *chain.others)
         ],
     }
 
@@ -82,6 +84,7 @@ def comparison_json(found: Comparison, names: tuple[str, str]) -> dict[str, Json
     return {
         "runs": list(names),
         "steps": list(found.steps),
+        "not_recorded": list(found.begins),
         "agrees": found.agrees,
         "agreed_steps": found.agreed,
         "same_data": found.same_data,
@@ -101,6 +104,8 @@ def _comparison_lines(found: Comparison, names: tuple[str, str]) -> Iterator[str
     a, b = names
     if not found.same_data:
         yield f"{a} and {b} were trained on different data sets"
+    elif not found.common:
+        yield f"there is nothing to compare: {a} and {b} have no step in common in their ledgers"
     elif found.difference is None:
         yield f"{a} and {b} agree on all {counted(found.common, 'step')} that both have"
     else:
@@ -108,6 +113,11 @@ def _comparison_lines(found: Comparison, names: tuple[str, str]) -> Iterator[str
     others = [name for name in found.settings if found.same_data]
     if others:
         yield f"their jobs differ in: {', '.join(others)}"
+    for name, steps, begin in zip(names, found.steps, found.begins, strict=True):
+        if not steps:
+            yield f"of {name} no step is saved, or no checkpoint verifies"
+        if begin:
+            yield f"{steps_text(0, begin)} of {name} {'is' if begin == 1 else 'are'} not recorded"
     if found.steps[0] != found.steps[1]:
         longer, shorter = (a, b) if found.steps[0] > found.steps[1] else (b, a)
         more = abs(found.steps[0] - found.steps[1])

@@ -9,12 +9,14 @@ from pydantic import JsonValue
 from orchestrator.ledger.audit import Audit, EpochAccount
 from orchestrator.ledger.chain import Chain
 from orchestrator.ledger.problem import Problem
+from orchestrator.ledger.replay import steps_text
 from orchestrator.ledger.run_order import RunOrder
 from orchestrator.units import format_bytes, format_count
 
 PROOF_KEYS = (
-    "the keys are name, exact, steps, total_steps, samples, workers, attempts, restarts, chunks,"
-    " bytes, sources, epochs and problems; epochs are counted from 0, steps from 1"
+    "the keys are name, exact, steps, not_recorded, total_steps, samples, workers, attempts,"
+    " restarts, chunks, bytes, sources, epochs and problems; epochs are counted from 0, steps from"
+    " 1"
 )
 _MOST_PROBLEMS = 20
 _MOST_ROWS = 3
@@ -39,7 +41,8 @@ def proof_json(audit: Audit, name: str) -> dict[str, JsonValue]:
     return {
         "name": name,
         "exact": not audit.problems,
-        "steps": audit.chain.steps,
+        "steps": audit.chain.recorded,
+        "not_recorded": audit.chain.begin,
         "total_steps": audit.run.description.total_steps,
         "samples": samples_of(audit.run, audit.chain),
         "workers": list(_workers(audit)),
@@ -54,6 +57,12 @@ def proof_json(audit: Audit, name: str) -> dict[str, JsonValue]:
 
 
 def _verdict(audit: Audit) -> str:
+    if audit.chain.lost:
+        return "nothing is proven, since no checkpoint is left that verifies"
+    if audit.chain.begin and len(audit.problems) == 1:
+        return (
+            f"nothing is known of {steps_text(0, audit.chain.begin)}, and the rest is as it must be"
+        )
     if audit.problems:
         return "not every row is where it must be"
     if not audit.chain.steps:
@@ -69,8 +78,9 @@ def _topics(audit: Audit) -> Iterator[tuple[str, str]]:
     description, chain = audit.run.description, audit.chain
     rows, files = description.index.rows, len(description.files)
     yield "rows", f"{format_count(rows)} in {counted(files, 'file')}"
-    done, total = chain.steps, description.total_steps
-    yield "steps", f"{format_count(done)} of {format_count(total)} proven"
+    done, total = chain.recorded, description.total_steps
+    since = f", from step {format_count(chain.begin + 1)} on" if chain.begin else ""
+    yield "steps", f"{format_count(done)} of {format_count(total)} proven{since}"
     if audit.attempts:
         line = {chunk.header.attempt for chunk in chain.effective}
         yield (
@@ -92,6 +102,8 @@ def _topics(audit: Audit) -> Iterator[tuple[str, str]]:
             f"{source.name}: {counted(source.passes, 'pass')} and"
             f" {counted(source.rest, 'sample')} of the next, by the last finished epoch",
         )
+    if chain.earlier:
+        yield "before", f"{counted(len(chain.earlier), 'chunk')} from before the ledger's gap"
     if chain.others:
         yield "beside", f"{counted(len(chain.others), 'chunk')} of steps that do not count"
     for name in chain.damaged:
@@ -157,12 +169,16 @@ def _problem_json(problem: Problem, run: RunOrder) -> dict[str, JsonValue]:
 
 
 def samples_of(run: RunOrder, chain: Chain) -> int:
-    """Samples trained in the steps that count."""
-    epochs, rest = divmod(chain.steps, run.steps_per_epoch)
-    return epochs * run.order.rows + min(run.order.rows, rest * run.description.batch)
+    """Samples trained in the steps that count and are recorded."""
+    return _samples_before(run, chain.steps) - _samples_before(run, chain.begin)
 
 
 def counted(count: int, noun: str) -> str:
     """A number of things in words."""
     plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
     return f"{format_count(count)} {noun if count == 1 else plural}"
+
+
+def _samples_before(run: RunOrder, step: int) -> int:
+    epochs, rest = divmod(step, run.steps_per_epoch)
+    return epochs * run.order.rows + min(run.order.rows, rest * run.description.batch)

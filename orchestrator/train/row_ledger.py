@@ -40,19 +40,21 @@ def open_writer(
     committed = CheckpointStore(run_dir / "checkpoints").committed()
     # One that is not there, or no longer, is refused when the state is loaded.
     begun = next((info.manifest for info in committed if info.name == checkpoint), None)
+    per_epoch = plan.train.geometry.steps_per_epoch
     return LedgerWriter(
         run_dir,
         ChunkFacts(
             attempt=attempt,
             workers=world()[1],
             geometry=plan.train.geometry,
-            # What is left of an epoch that was begun in relaxed order has other steps.
-            order="relaxed" if plan.train.relaxed or not in_order else "strict",
+            order="relaxed" if plan.train.relaxed else "strict",
             order_fingerprint=plan.fingerprint.digest,
         ),
         parent=begun.ledger if begun else None,
         first_step=step,
         fence=AttemptLog(run_dir / "attempts").fence(attempt),
+        # What is left of an epoch that was begun in relaxed order has other steps.
+        strict_from=0 if in_order else (step // per_epoch + 1) * per_epoch,
     )
 
 

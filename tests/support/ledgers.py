@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from orchestrator.checkpoint.attempts import Attempt, AttemptLog
 from orchestrator.checkpoint.manager import CheckpointManager
-from orchestrator.checkpoint.manifest import CheckpointInfo
+from orchestrator.checkpoint.manifest import CheckpointInfo, Manifest
 from orchestrator.checkpoint.policy import EverySteps, LatestN
 from orchestrator.checkpoint.store import CheckpointStore
 from orchestrator.data.counts_file import StoredCounts, counts_file, dump_counts
@@ -187,7 +187,7 @@ class FakeRun:
 def exported(run_dir: Path) -> pa.Table:
     """The whole ledger of a run, as a user reads it."""
     file = run_dir / "exported.parquet"
-    lines = export_ledger(run_dir, file)
+    lines = export_ledger(run_dir, file).lines
     table = pq.read_table(file)
     assert table.num_rows == lines
     file.unlink()
@@ -244,3 +244,10 @@ def assert_exact_run(run_dir: Path) -> int:
 def chunks_of(run_dir: Path) -> list[Path]:
     """The files of the ledger, the oldest first."""
     return sorted((run_dir / "ledger").glob("*.chunk"))
+
+
+def forget_ledger(run_dir: Path) -> None:
+    """As if the newest checkpoint had been written with `checkpoint.ledger: false`."""
+    file = max((run_dir / "checkpoints").glob("step-*")) / "MANIFEST.json"
+    manifest = Manifest.from_bytes(file.read_bytes())
+    file.write_bytes(replace(manifest, ledger=None).to_bytes())

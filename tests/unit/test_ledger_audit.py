@@ -1,7 +1,7 @@
 """An audit proves what the ranks noted, and names everything that is not as it must be."""
 
 import json
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.checkpoint.manifest import Manifest
 from orchestrator.cli.main import main
 from orchestrator.errors import LedgerError
 from orchestrator.ledger.audit import audit_run
+from orchestrator.ledger.chain import read_chain
 from orchestrator.ledger.record import Records, join_records
+from orchestrator.ledger.replay import walk
+from orchestrator.ledger.run_order import read_order
 from orchestrator.plan.job import JobPlan
+from orchestrator.plan.order import SampleOrder, Window
 from orchestrator.plan.origins import Origins
-from tests.support.ledgers import Edit, FakeRun, assert_exact, chunks_of
+from tests.support.ledgers import Edit, FakeRun, assert_exact, chunks_of, forget_ledger
 from tests.support.plans import make_index, make_plan, make_spec
 
 # 100 rows in batches of 12: 9 steps an epoch, the last of 4 rows; 12 lanes; windows of 3 steps.
@@ -165,6 +168,28 @@ def test_a_superblock_that_is_trained_twice_in_relaxed_order_is_named(tmp_path: 
     assert twice[0].message == "epoch 1: 36 rows are in more than one step"
 
 
+def test_a_record_that_goes_on_into_the_next_epoch_is_named(tmp_path: Path) -> None:
+    def later(_: int, records: Records) -> Records:
+        return changed(records, 2, step=STEPS - 2)
+
+    run = FakeRun(plan_of(), tmp_path, "relaxed")
+    run.train(1, STEPS + 3, every=STEPS + 3, edit=later)
+    assert "steps 8 to 10, rank 0: superblock 0 belongs to epoch 1" in messages(run)
+
+
+@pytest.mark.parametrize("windows", [(3, 5), (5, 3)])
+def test_a_window_of_a_whole_epoch_may_be_rounded_up_for_other_superblocks(
+    tmp_path: Path, windows: tuple[int, int]
+) -> None:
+    before, after = (plan_of(rows="all", superblock=steps) for steps in windows)
+    assert before.fingerprint == after.fingerprint
+    assert before.train.geometry.window_steps != after.train.geometry.window_steps
+    FakeRun(before, tmp_path).train(2, 4)
+    run = FakeRun(after, tmp_path)
+    run.train(3, 27)
+    clean(run)
+
+
 def test_a_row_replaced_in_a_batch_is_caught_by_the_digest(tmp_path: Path) -> None:
     def replaced(step: int, rank: int, origins: Origins) -> Origins:
         if (step, rank) != (4, 1):
@@ -224,25 +249,71 @@ def test_the_rows_are_printed_with_file_and_position(
     assert found["problems"][0]["rows"][0] == row
 
 
-def test_a_ledger_that_was_begun_late_proves_nothing_of_before(tmp_path: Path) -> None:
+def test_a_ledger_that_was_begun_late_proves_nothing_of_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = FakeRun(plan_of(), tmp_path)
     run.train(2, 8)
     newest = max((tmp_path / "checkpoints").glob("step-*"))
     manifest = json.loads((newest / "MANIFEST.json").read_text())
     assert manifest["ledger"]["name"] == "step-000000008-001.chunk"
-    forget_ledger(newest)
+    forget_ledger(tmp_path)
     with pytest.raises(LedgerError, match="step-000000008-001 names no ledger"):
         audit_run(tmp_path)
-    run.train(2, STEPS)
-    assert "the ledger begins after step 8" in messages(run)
-    assert "epoch 1: 96 rows are in no step" in messages(run)
+    run.train(2, STEPS + 4)
+    problem, *more = audit_run(tmp_path).problems
+    assert problem.message == "the ledger begins after step 8: nothing is known of those before"
+    assert (problem.steps, more) == ((0, 8), [])
+    assert main(["audit", str(tmp_path)]) == 1
+    printed = capsys.readouterr().out
+    assert "nothing is known of steps 1 to 8, and the rest is as it must be" in printed
+    assert "5 of 27 proven, from step 9 on" in printed
+    # No balance of the first epoch, of which one step is known.
+    assert "epoch 2: 48 of 100 rows so far" in printed
+    assert "epoch 1:" not in printed
+    assert main(["audit", str(tmp_path), "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert (found["steps"], found["not_recorded"], found["samples"]) == (5, 8, 4 + 48)
 
 
-def forget_ledger(checkpoint: Path) -> None:
-    """As if the checkpoint had been written with `checkpoint.ledger: false`."""
-    file = checkpoint / "MANIFEST.json"
-    manifest = Manifest.from_bytes(file.read_bytes())
-    file.write_bytes(replace(manifest, ledger=None).to_bytes())
+def test_a_late_ledger_is_held_to_its_rows_all_the_same(tmp_path: Path) -> None:
+    run = FakeRun(plan_of(), tmp_path)
+    run.train(2, 8)
+    forget_ledger(tmp_path)
+    run.train(2, 2 * STEPS, edit=only_rank(1, lambda _, records: records[:-1]))
+    assert "rank 1 has no record" in messages(run)
+    assert "epoch 2: " in messages(run)
+    assert "epoch 1: " not in messages(run)
+
+
+def steps_of_all(folder: Path) -> int:
+    run = read_order(folder)
+    return sum(len(list(walk(run, chunk))) for chunk in read_chain(folder).effective)
+
+
+@pytest.mark.parametrize("reads", [audit_run, steps_of_all])
+def test_the_windows_of_a_chunk_are_worked_out_once_whatever_their_sequence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: Callable[[Path], object]
+) -> None:
+    def by_turns(_: int, records: Records) -> Records:
+        # Three windows of three superblocks.
+        turned = records[np.arange(9).reshape(3, 3).T.ravel()]
+        turned["step"] = np.arange(9)
+        return turned
+
+    run = FakeRun(plan_of(superblock=1), tmp_path, "relaxed")
+    run.train(1, STEPS, every=STEPS, edit=by_turns)
+    asked = []
+    window = SampleOrder.window
+
+    def counted(order: SampleOrder, epoch: int, number: int) -> Window:
+        asked.append(number)
+        return window(order, epoch, number)
+
+    monkeypatch.setattr(SampleOrder, "window", counted)
+    reads(tmp_path)
+    assert sorted(asked) == [0, 1, 2]
+    clean(run)
 
 
 def test_what_was_trained_past_a_damaged_checkpoint_does_not_count(

@@ -1,15 +1,19 @@
 """The chunks that count are found from the newest checkpoint back, or the wrong one is named."""
 
+import json
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from orchestrator.checkpoint.manifest import ChunkReference, Manifest
 from orchestrator.cli.main import main
 from orchestrator.errors import CheckpointError, LedgerError
-from orchestrator.ledger.chain import read_chain
+from orchestrator.ledger.chain import read_chain, read_chunk
 from orchestrator.ledger.chunk import ChunkFacts
 from orchestrator.ledger.description import describe_order, write_description
 from orchestrator.ledger.record import RECORD
@@ -191,3 +195,72 @@ def test_the_order_of_another_run_is_not_taken_for_this_one(run: FakeRun) -> Non
 
 def test_a_record_takes_44_bytes() -> None:
     assert RECORD.itemsize == 44
+
+
+def tear(checkpoint: Path) -> None:
+    (checkpoint / "MANIFEST.json").write_bytes(b"{")
+
+
+def shorten(checkpoint: Path) -> None:
+    (checkpoint / "state").write_bytes(b"")
+
+
+def spoil(checkpoint: Path) -> None:
+    state = checkpoint / "state"
+    state.write_bytes(b"x" * state.stat().st_size)
+
+
+def set_aside(checkpoint: Path) -> None:
+    checkpoint.parent.joinpath("set-aside").mkdir(exist_ok=True)
+    checkpoint.rename(checkpoint.parent / "set-aside" / checkpoint.name)
+
+
+@pytest.mark.parametrize("damage", [tear, shorten, spoil, set_aside, shutil.rmtree])
+def test_steps_that_were_saved_once_are_missed(
+    run: FakeRun, damage: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for checkpoint in (run.folder / "checkpoints").glob("step-*"):
+        damage(checkpoint)
+    assert main(["audit", str(run.folder)]) == 1
+    printed = capsys.readouterr().out
+    assert "no checkpoint is left that verifies" in printed
+    assert "ledger/step-000000012-001.chunk" in printed
+    assert ("the checkpoint step-000000012-001" in printed) == (damage is not shutil.rmtree)
+    assert "no step is saved yet" not in printed
+    assert main(["audit", str(run.folder), "--json"]) == 1
+    assert not json.loads(capsys.readouterr().out)["exact"]
+    assert main(["diff", str(run.folder), str(run.folder)]) == 1
+    printed = capsys.readouterr().out
+    assert "nothing to compare" in printed
+    assert "agree on" not in printed
+
+
+@pytest.mark.parametrize("damage", [tear, shorten, spoil])
+def test_a_damaged_checkpoint_is_named_whatever_is_wrong_with_it(
+    run: FakeRun, damage: Callable[[Path], None]
+) -> None:
+    damage(run.folder / "checkpoints" / "step-000000012-001")
+    chain = read_chain(run.folder)
+    assert (chain.checkpoint, chain.damaged) == ("step-000000008-001", ("step-000000012-001",))
+
+
+def test_a_step_that_is_saved_again_has_the_chunk_that_it_has(run: FakeRun) -> None:
+    facts = ChunkFacts(
+        attempt=2,
+        workers=1,
+        geometry=run.plan.train.geometry,
+        order="strict",
+        order_fingerprint="",
+    )
+    writer = LedgerWriter(run.folder, facts, parent=None, first_step=12, fence=lambda: None)
+    record = np.zeros(1, dtype=RECORD)
+    record["step"] = 12
+    writer.hold([record])
+    first = writer.write(13)
+    # As a checkpoint that failed, and a loop that goes on trying.
+    writer.hold([record[:0]])
+    assert writer.write(13) == first
+    record["step"] = 13
+    writer.hold([record])
+    name = writer.write(14).name
+    assert read_chunk(run.folder / "ledger", name).header.parent == first

@@ -9,7 +9,7 @@ from orchestrator.cli.main import main
 from orchestrator.ledger.description import describe_order, write_description
 from orchestrator.ledger.diff import compare_runs
 from orchestrator.plan.job import JobPlan
-from tests.support.ledgers import FakeRun
+from tests.support.ledgers import FakeRun, forget_ledger
 from tests.support.orders import rows_between
 from tests.support.plans import make_index, make_plan, make_spec
 
@@ -116,3 +116,20 @@ def test_a_run_whose_ledger_proves_nothing_is_named(
     printed = capsys.readouterr()
     assert "ledger/step-000000004-001.chunk was written under another order" in printed.err
     assert "orchestrator audit" in printed.err
+
+
+def test_a_run_whose_ledger_begins_late_is_compared_from_there_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b = run_of(tmp_path / "a", plan_of(), (1, 18)), run_of(tmp_path / "b", plan_of(), (2, 8))
+    forget_ledger(b)
+    run_of(b, plan_of(), (3, 18))
+    found = compare_runs(a, b)
+    assert (found.agrees, found.agreed, found.common) == (True, 10, 10)
+    assert main(["diff", str(a), str(b)]) == 0
+    printed = capsys.readouterr().out
+    assert "agree on all 10 steps that both have" in printed
+    assert f"steps 1 to 8 of {b} are not recorded" in printed
+    c = run_of(tmp_path / "c", plan_of(), (3, 8))
+    assert main(["diff", str(c), str(b)]) == 1
+    assert "nothing to compare" in capsys.readouterr().out

@@ -1,6 +1,7 @@
 """What a ledger gives out: a table of all of it, the rows of a step."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from orchestrator.errors import LedgerError
 from orchestrator.ledger.export import export_ledger
 from orchestrator.ledger.record import Records, join_records
 from orchestrator.plan.job import JobPlan
-from tests.support.ledgers import FakeRun, exported
+from tests.support.ledgers import FakeRun, exported, forget_ledger
 from tests.support.orders import rows_between
 from tests.support.plans import make_plan, make_spec
 
@@ -160,3 +161,42 @@ def test_a_run_without_a_checkpoint_exports_an_empty_table(plan: JobPlan, tmp_pa
     run = FakeRun(plan, tmp_path)
     assert exported(run.folder).schema == pa.schema(exported(run.folder).schema)
     assert exported(run.folder).num_rows == 0
+
+
+def test_what_was_trained_before_a_time_without_a_ledger_counts(
+    plan: JobPlan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = FakeRun(plan, tmp_path)
+    run.train(2, 12)
+    run.train(2, 10, start=8)
+    forget_ledger(tmp_path)
+    run.train(3, 18)
+    table = exported(tmp_path).to_pandas()
+    counts = table[table["effective"]]
+    assert sorted(set(counts["step"])) == list(range(1, 19))
+    assert not counts.duplicated(["epoch", "row"]).any()
+    assert set(table[~table["effective"]]["step"]) == {9, 10, 11, 12}
+    assert main(["ledger", str(tmp_path), "--step", "2"]) == 0
+    assert main(["ledger", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.count("before steps of which nothing is known") == 3
+
+
+def test_a_chunk_of_another_order_beside_the_chain_is_left_out(
+    plan: JobPlan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = make_plan(make_spec(seed=8, training={"epochs": 2}, scaling={"superblock_steps": 2}))
+    FakeRun(other, tmp_path).train(2, 4)
+    shutil.rmtree(tmp_path / "checkpoints")
+    FakeRun(plan, tmp_path).train(2, 18)
+    file = tmp_path / "out.parquet"
+    assert main(["ledger", str(tmp_path), "--export", str(file)]) == 0
+    printed = capsys.readouterr().out
+    assert "out.parquet: 200 lines" in printed
+    assert "left out, as written under another order: ledger/step-000000004-001.chunk" in printed
+
+
+def test_a_directory_to_export_into_is_refused(
+    run: FakeRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["ledger", str(run.folder), "--export", "."]) == 1
+    assert "--export . is a directory, wanted the name of a file" in capsys.readouterr().err

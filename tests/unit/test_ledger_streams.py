@@ -11,9 +11,10 @@ from orchestrator.cli.main import main
 from orchestrator.ledger.audit import audit_run
 from orchestrator.ledger.diff import compare_runs
 from orchestrator.ledger.record import Records
+from orchestrator.plan.accounts import EpochOrigins
 from orchestrator.plan.index import Column, DatasetIndex, Fragment, IndexedSource
 from orchestrator.plan.job import JobPlan
-from orchestrator.plan.origins import Counts
+from orchestrator.plan.origins import Counts, Origins
 from tests.support.ledgers import FakeRun, assert_exact, exported
 from tests.support.plans import make_index, make_plan, make_spec
 
@@ -107,15 +108,16 @@ def test_counts_that_are_gone_are_named(tmp_path: Path, capsys: pytest.CaptureFi
     assert "the counts of the rows are missing" in capsys.readouterr().err
 
 
-def mixed_plan() -> JobPlan:
-    """30 and 70 rows; the smaller source has half of the batches."""
-    sources = {"a": {"paths": "a", "weight": 1}, "b": {"paths": "b", "weight": 1}}
+def mixed_plan(*, late: bool = False, **training: object) -> JobPlan:
+    """30 and 70 rows; the smaller source has half of the batches, or at first all, if b is late."""
+    sources = {"a": {"paths": "a", "weight": 1}, "b": {"paths": "b", "weight": int(not late)}}
+    schedule = [{"from": 200, "weights": {"a": 1, "b": 1}}] if late else []
     spec = make_spec(
         dataset={
-            "train": {"type": "mixture", "sources": sources},
+            "train": {"type": "mixture", "sources": sources, "schedule": schedule},
             "shuffle": {"type": "window", "rows": 24},
         },
-        training={"epochs": 3},
+        training=training or {"epochs": 3},
         scaling={"superblock_steps": 2},
     )
     fragments = tuple(
@@ -168,6 +170,21 @@ def test_a_dropped_record_of_a_mixture_is_named(tmp_path: Path) -> None:
     assert set(problems[0].rows) == set(problems[1].rows)
 
 
+def test_a_batch_that_is_trained_twice_in_an_epoch_that_goes_on_is_named(tmp_path: Path) -> None:
+    def again(_: int, records: Records) -> Records:
+        edited = records.copy()
+        for name in ("superblock", "rows", "digest"):
+            edited[name][2] = records[name][0]
+        return edited
+
+    # All of these rows come several times in the epoch, so that their number says nothing.
+    run = FakeRun(mixed_plan(late=True, epochs=None, steps=4), tmp_path, "relaxed")
+    run.train(1, 4, edit=again)
+    (problem,) = audit_run(tmp_path).problems
+    assert problem.message.startswith("step 4: batches that their epoch had before")
+    assert problem.steps == (3, 4)
+
+
 def test_mixtures_with_other_workers_agree(tmp_path: Path) -> None:
     for name, attempts in {"a": [(1, 27)], "b": [(3, 4), (2, 27)]}.items():
         (tmp_path / name).mkdir()
@@ -176,3 +193,20 @@ def test_mixtures_with_other_workers_agree(tmp_path: Path) -> None:
             run.train(workers, until)
     found = compare_runs(tmp_path / "a", tmp_path / "b")
     assert (found.agrees, found.agreed) == (True, 27)
+
+
+def test_what_an_epoch_of_a_mixture_wants_is_looked_up_window_by_window(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = FakeRun(mixed_plan(), tmp_path)
+    run.train(2, 9)
+    sizes = []
+    between = EpochOrigins.between
+
+    def measured(origins: EpochOrigins, epoch: int, start: int, stop: int) -> Origins:
+        sizes.append(stop - start)
+        return between(origins, epoch, start, stop)
+
+    monkeypatch.setattr(EpochOrigins, "between", measured)
+    assert audit_run(tmp_path).problems == ()
+    assert max(sizes) == 24

@@ -3,6 +3,7 @@
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,6 +11,7 @@ from orchestrator.checkpoint.attempts import Attempt, AttemptLog
 from orchestrator.ledger.audit import Audit, audit_run
 from orchestrator.ledger.chain import read_chunk
 from orchestrator.ledger.description import describe_order, write_description
+from orchestrator.ledger.record import RECORD
 from orchestrator.plan.job import JobPlan
 from orchestrator.train.row_ledger import open_writer
 from orchestrator.train.stop import STOP_FILE, StopRequested
@@ -110,16 +112,29 @@ def test_a_run_that_keeps_no_ledger_writes_none(tmp_path: Path) -> None:
     assert chunks_of(plan.run_dir) == []
 
 
-@pytest.mark.parametrize(("in_order", "order"), [(True, "strict"), (False, "relaxed")])
-def test_an_attempt_that_ends_an_epoch_of_a_relaxed_one_is_held_to_no_sequence(
-    tmp_path: Path, in_order: bool, order: str
+@pytest.mark.parametrize(
+    ("in_order", "orders"), [(True, ["strict", "strict"]), (False, ["relaxed", "strict", "strict"])]
+)
+def test_only_the_epoch_that_was_begun_in_relaxed_order_is_held_to_no_sequence(
+    tmp_path: Path, in_order: bool, orders: list[str]
 ) -> None:
     plan = plan_of(tmp_path, "1 epoch")
     begin(plan, 1)
-    writer = open_writer(plan, plan.run_dir, attempt=1, step=0, checkpoint=None, in_order=in_order)
+    writer = open_writer(plan, plan.run_dir, attempt=1, step=2, checkpoint=None, in_order=in_order)
     assert writer is not None
-    name = writer.write(3).name
-    assert read_chunk(plan.run_dir / "ledger", name).header.order == order
+    # A save in the middle of the next epoch, and one at its end: an epoch has 6 steps.
+    for first, last in ((2, 8), (8, 12)):
+        records = np.zeros(last - first, dtype=RECORD)
+        records["step"] = np.arange(first, last)
+        writer.hold([records])
+        writer.write(last)
+    chunks = [read_chunk(plan.run_dir / "ledger", path.name) for path in chunks_of(plan.run_dir)]
+    assert [chunk.header.order for chunk in chunks] == orders
+    steps = [chunk.records()["step"].tolist() for chunk in chunks]
+    assert steps == [
+        list(range(chunk.header.first_step, chunk.header.last_step)) for chunk in chunks
+    ]
+    assert [step for each in steps for step in each] == list(range(2, 12))
 
 
 def test_a_wish_goes_with_the_sums_and_leaves_them_as_they_are() -> None:
