@@ -140,7 +140,8 @@ def test_whatever_dies_every_row_counts_once_and_not_one_bit_is_lost(
     run.complete(*settings)
 
     reasons = [str(event["reason"]) for event in run.events("attempt-failed")]
-    expected = ("died: ActorDied", "lost a process that fed it", "died: ActorDied")
+    # Ray finds the actor dead, or only out of reach: which of these it says first is a race.
+    expected = ("died: Actor", "lost a process that fed it", "died: Actor")
     for reason, part in zip(reasons, expected, strict=True):
         assert part in reason
     attempts = run.attempts()
