@@ -94,8 +94,8 @@ class CheckpointManager:
             with storage_errors("write a checkpoint into", directory):
                 write(directory)
             committed = self._store.commit(directory, manifest, fence=self._fence)
-        except BaseException:
-            # Frees the space of half a checkpoint: when the disk is full, the next save needs it.
+        except BaseException:  # raised again; only the space of half a checkpoint is freed
+            # When the disk is full, the next save needs it.
             self._try_discard(directory)
             raise
         self._saved_at, self._saved_step = self._clock(), step

@@ -61,8 +61,7 @@ class Follower:
             while not self._stopping.wait(self._interval_s):
                 self._feed()
             self._feed()
-        # Nobody may lose a training because its progress could not be shown (a closed pipe).
-        except Exception:
+        except Exception:  # nobody may lose a training because a pipe was closed; it is logged
             logger.exception("the progress of the run is no longer shown")
 
     def _feed(self) -> None:

@@ -41,7 +41,7 @@ class TrainingLoop:
         began = self._clock()
         try:
             scores = evaluator.evaluate()
-        except Exception:
+        except Exception:  # raised again, once what is done is saved
             # What has been trained is not to be lost with a validation that fails.
             self._books.rescue()
             raise

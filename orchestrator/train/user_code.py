@@ -40,7 +40,7 @@ def user_code(name: str, *, field: str, root: Path) -> Iterator[None]:
         raise DataError(f"{field}: {name} asks for {error}{trace}") from error
     except MisuseError as error:
         raise JobFailedError(f"{field}: {name}: {error}{user_trace(error, root)}") from error
-    except Exception as error:
+    except Exception as error:  # the user's code may raise anything; it is named, passed on
         if _may_pass(error):
             raise
         raise JobFailedError(

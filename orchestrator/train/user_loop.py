@@ -67,7 +67,7 @@ def run_loop(
                     f"it returned after step {context.step} of {context.total_steps}; wanted all of"
                     " the batches that context.batches() gives"
                 )
-        except Exception:
+        except Exception:  # raised again, once what is done is saved
             # A step that was done is not to be lost with what fails after it.
             books.rescue()
             raise
