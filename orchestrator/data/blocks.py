@@ -47,16 +47,21 @@ def open_block(block: pa.Table) -> Iterator[Share]:
     """The share in each row of a block."""
     for index in range(block.num_rows):
         columns = decode(block[PAYLOAD][index].as_buffer())
-        origins = {
-            name: columns.pop(column)
-            for name, column in ORIGIN_COLUMNS.items()
-            if column in columns
-        }
+        found = {name: columns.pop(column, None) for name, column in ORIGIN_COLUMNS.items()}
+        rows, parts, passes, spans = (found[name] for name in ("rows", "parts", "passes", "spans"))
+        if rows is None:
+            raise DataError("a block of the stream does not say which rows it holds")
         yield Share(
             superblock=block[SUPERBLOCK][index].as_py(),
             rank=block[RANK][index].as_py(),
             columns=columns,
-            origins=Origins(**origins),  # type: ignore[arg-type]
+            # Views: their types are these already.
+            origins=Origins(
+                rows=rows.astype(np.int64, copy=False),
+                parts=None if parts is None else parts.astype(np.int32, copy=False),
+                passes=None if passes is None else passes.astype(np.int32, copy=False),
+                spans=None if spans is None else spans.astype(np.object_, copy=False),
+            ),
         )
 
 

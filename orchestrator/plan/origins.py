@@ -1,7 +1,7 @@
 """Where samples come from: what identifies each of them, in a batch and in the ledger."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +38,12 @@ class Origins:
 
     def take(self, which: Rows | slice) -> "Origins":
         """Those of some of the samples: a view for a slice."""
-        return self._each(lambda values: values[which])
+        return Origins(
+            rows=self.rows[which],
+            parts=None if self.parts is None else self.parts[which],
+            passes=None if self.passes is None else self.passes[which],
+            spans=None if self.spans is None else self.spans[which],
+        )
 
     def draw_keys(self) -> NDArray[np.uint64]:
         """What random numbers of a sample are keyed by within an epoch, uint64 [n]."""
@@ -74,10 +79,6 @@ class Origins:
         if self.spans is not None:
             pieces += self.spans.tolist()
         return b"".join(pieces)
-
-    def _each(self, change: Callable[[NDArray[np.generic]], NDArray[np.generic]]) -> "Origins":
-        changed = {name: change(values) for name, values in self.columns().items()}
-        return replace(self, **changed)  # type: ignore[arg-type]
 
     def columns(self) -> dict[str, NDArray[np.generic]]:
         """The arrays that apply, by name."""
