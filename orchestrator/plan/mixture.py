@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from orchestrator.errors import PlanError
 from orchestrator.plan.order import Counts, Piece, Rows, SampleOrder, Segment, Window
@@ -126,11 +125,6 @@ class MixedOrder:
         """
         passes = np.array([segment.source_pass for segment in window.segments], dtype=np.int32)
         return np.repeat(passes, counts)
-
-    def sources_between(self, epoch: int, start: int, stop: int) -> NDArray[np.uint16]:
-        """The number of the source that gives each of positions [start, stop) of an epoch."""
-        base = epoch * self.rows
-        return self._turns.sources(base + start, base + min(stop, self.rows))
 
     def progress(self, position: int) -> tuple[SourceProgress, ...]:
         """How far each source is when so many samples of the whole run are used."""

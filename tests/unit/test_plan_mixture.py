@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from orchestrator.errors import PlanError
 from orchestrator.plan.accounts import EpochOrigins
 from orchestrator.plan.mixture import MixedOrder
-from orchestrator.plan.pattern import SLOTS, Weights, share_out
+from orchestrator.plan.pattern import SLOTS, TakingTurns, Weights, share_out
 from tests.support.mixtures import KINDS, make_mixed_order, weights_by_phase
 from tests.support.orders import rows_between
 
@@ -89,7 +89,8 @@ def test_windows_cut_the_stream_and_do_not_change_whose_turn_it_is(
     for size in sizes:
         order = make_mixed_order(sources, *phases, kind=kind, window_rows=size)
         rows = rows_between(order, epoch, 0, order.rows)
-        assert owners[rows].tolist() == order.sources_between(epoch, 0, order.rows).tolist()
+        turns = TakingTurns(phases).sources(epoch * order.rows, (epoch + 1) * order.rows)
+        assert owners[rows].tolist() == turns.tolist()
         found.add(tuple(owners[rows].tolist()))
     assert len(found) == 1
 
@@ -204,14 +205,16 @@ def test_the_order_of_a_source_does_not_depend_on_the_others() -> None:
 
 def test_a_schedule_begins_at_its_very_row_through_the_epochs() -> None:
     order = make_mixed_order([[30], [20]], (0, (1.0, 0.0)), (73, (0.0, 1.0)), window_rows=8)
-    owners = [number for epoch in (0, 1) for number in order.sources_between(epoch, 0, 50)]
-    assert owners == [0] * 73 + [1] * 27
+    owners = source_of([[30], [20]])
+    rows = [row for epoch in (0, 1) for row in rows_between(order, epoch, 0, 50).tolist()]
+    assert owners[rows].tolist() == [0] * 73 + [1] * 27
 
 
 def test_proportions_hold_in_any_stretch_of_a_run() -> None:
     weights = (0.6, 0.3, 0.1)
     order = make_mixed_order([[400], [300], [300]], (0, weights), window_rows=64)
-    owners = np.concatenate([order.sources_between(epoch, 0, 1000) for epoch in range(3)])
+    rows = np.concatenate([rows_between(order, epoch, 0, 1000) for epoch in range(3)])
+    owners = source_of([[400], [300], [300]])[rows]
     shares = np.array(share_out(weights)) / SLOTS
     for start in range(0, 2900, 97):
         for length in (1, 10, 100):
