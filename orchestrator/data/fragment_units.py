@@ -28,7 +28,6 @@ class FragmentUnits:
         numbers = range(stream.counting.transforms)
         self._transforms = bind_transforms(stream, numbers, root=root, fitted=fitted)
         self._last: tuple[int, Units] | None = None
-        self._firsts = np.cumsum(stream.index.fragment_rows) - stream.index.fragment_rows
 
     def of_pieces(self, pieces: Sequence[Piece]) -> dict[int, Units]:
         """What the rows of the pieces' fragments give, by the number of the fragment.
@@ -58,7 +57,7 @@ class FragmentUnits:
 
     def _read(self, fragment: int) -> Units:
         index = self._stream.index
-        first, size = int(self._firsts[fragment]), index.fragments[fragment].rows
+        first, size = int(index.fragment_starts[fragment]), index.fragments[fragment].rows
         rows = np.arange(first, first + size)
         source = read_pieces(index, [Piece(fragment=fragment, start=0, stop=size)])
 
@@ -78,7 +77,7 @@ class FragmentUnits:
             return
         again = self._read(fragment).counts
         differing = np.flatnonzero(again != counts)
-        first = int(self._firsts[fragment])
+        first = int(self._stream.index.fragment_starts[fragment])
         at_hand = RowsAtHand(
             index=self._stream.index,
             root=self._root,

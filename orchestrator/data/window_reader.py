@@ -83,8 +83,7 @@ class _PartReader:
         self._counting = counting
         self._units = units
         self._order = stream.sample_order()
-        rows = stream.index.fragment_rows
-        self._firsts = np.cumsum(rows) - rows
+        self._starts = stream.index.fragment_starts
 
     def read(self, window: Window) -> WindowRows:
         found, origins = [], []
@@ -95,7 +94,7 @@ class _PartReader:
             found.append({name: column[part] for name, column in units.columns.items()})
             accounts = self._counting.accounts(units.counts)
             of_piece = accounts.of_units(np.arange(piece.start, piece.stop))
-            first = int(self._firsts[piece.fragment])
+            first = int(self._starts[piece.fragment])
             origins.append(Origins(rows=of_piece.rows + first, parts=of_piece.parts))
         counts = [segment.units for segment in window.segments]
         passes = self._order.passes(window, counts)
@@ -113,8 +112,7 @@ class _PackedReader:
         self._length = counting.length
         self._units = units
         self._order = stream.sample_order()
-        rows = stream.index.fragment_rows
-        self._firsts = np.cumsum(rows) - rows
+        self._starts = stream.index.fragment_starts
 
     def read(self, window: Window) -> WindowRows:
         units = self._units.of_pieces(window.pieces)
@@ -145,7 +143,7 @@ class _PackedReader:
         return columns, Origins(rows=packed.first_rows(), spans=packed.spans())
 
     def _spans(self, piece: Piece, counts: Counts) -> SpanRecords:
-        first = int(self._firsts[piece.fragment])
+        first = int(self._starts[piece.fragment])
         return spans_between(counts, first, piece.start, piece.stop)
 
     def _samples(self, tokens: Columns, packed: Packed) -> Columns:

@@ -76,6 +76,11 @@ class DatasetIndex:
         """Rows of each fragment, int64 [fragments]."""
         return np.array([fragment.rows for fragment in self.fragments], dtype=np.int64)
 
+    @cached_property
+    def fragment_starts(self) -> NDArray[np.int64]:
+        """The number of each fragment's first row, int64 [fragments]."""
+        return np.cumsum(self.fragment_rows) - self.fragment_rows
+
     @property
     def rows(self) -> int:
         return int(self.fragment_rows.sum())
@@ -94,17 +99,12 @@ class DatasetIndex:
 
     def locate(self, row: int) -> tuple[str, int]:
         """The file that holds a row, and the row's position in it, counted from 0."""
-        ends = self._ends
-        number = int(np.searchsorted(ends, row, side="right"))
-        if row < 0 or number == len(ends):
+        # The last of those that begin there: those before it have no rows.
+        number = int(np.searchsorted(self.fragment_starts, row, side="right")) - 1
+        if row < 0 or row >= self.rows:
             raise IndexError(f"row {row} of a data set of {self.rows} rows")
-        inside = row - int(ends[number]) + self.fragments[number].rows
+        inside = row - int(self.fragment_starts[number])
         return self.fragments[number].path, self._before[number] + inside
-
-    @cached_property
-    def _ends(self) -> NDArray[np.int64]:
-        """The number after each fragment's last row, int64 [fragments]."""
-        return np.cumsum(self.fragment_rows)
 
     @cached_property
     def _before(self) -> list[int]:
