@@ -1,0 +1,1 @@
+"""What all benchmarks share: repetitions, figures, the page they are shown on."""

@@ -1,0 +1,63 @@
+"""The consumer that all loaders feed alike: it takes a batch, and a step's time with it."""
+
+import time
+from collections.abc import Iterable
+from typing import Protocol
+
+from benchmarks.harness.repeat import Reading
+
+# The part of the rows that pass before the clock starts: a loader's queues are filled by then, and
+# what it made ahead while it started is not counted as speed.
+_WARM_UP = 0.2
+
+
+class Batch(Protocol):
+    """A batch by the names of its columns; each has a length, its rows."""
+
+    def __getitem__(self, name: str) -> object: ...
+
+
+def drain(batches: Iterable[Batch], *, rows: int, key: str, step_s: float = 0.0) -> Reading:
+    """Takes all batches, and says how fast they came.
+
+    Args:
+        rows: how many there are in all.
+        key: the numeric column that is added up, as proof that every row came: its sum over all
+            rows is `checksum`.
+        step_s: seconds that the consumer waits with each batch, like an accelerator at work; it
+            uses no CPU.
+
+    Returns:
+        rows_per_s after the first fifth of the rows; first_batch_s from the call on; stall, the
+        part of that time spent in waiting for a batch; rows and checksum.
+    """
+    began = time.perf_counter()
+    first = mark = waited = 0.0
+    seen, marked, checksum = 0, 0, 0.0
+    iterator = iter(batches)
+    while True:
+        asked = time.perf_counter()
+        batch = next(iterator, None)
+        now = time.perf_counter()
+        if batch is None:
+            break
+        if mark:
+            waited += now - asked
+        column = batch[key]
+        seen += len(column)  # type: ignore[arg-type]
+        checksum += float(column.sum())  # type: ignore[attr-defined]
+        first = first or now - began
+        if step_s:
+            time.sleep(step_s)
+        if not mark and seen >= _WARM_UP * rows:
+            mark, marked = time.perf_counter(), seen
+    if seen != rows:
+        raise ValueError(f"{seen:,} rows came, wanted {rows:,}")
+    took = time.perf_counter() - mark
+    return {
+        "rows_per_s": (seen - marked) / took,
+        "first_batch_s": first,
+        "stall": waited / took,
+        "rows": seen,
+        "checksum": checksum,
+    }

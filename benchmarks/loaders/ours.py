@@ -1,0 +1,123 @@
+"""Our stream, as a training worker reads it, and with the plan that a job would get."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import ray
+from torch import Tensor
+
+from benchmarks.harness.drain import drain
+from benchmarks.harness.repeat import ROOT, Reading
+from orchestrator.data.feed import Feed
+from orchestrator.data.parquet_index import index_parquet
+from orchestrator.data.pipeline import build_stream
+from orchestrator.data.split import ExactDataConfig
+from orchestrator.plan.job import JobPlan, build_plan
+from orchestrator.plan.resources import ClusterCapacity
+from orchestrator.plan.stream import PREFETCHED_BLOCKS
+from orchestrator.run.cluster import ENVIRONMENT, capacity_of, start_embedded
+from orchestrator.spec.job import JobSpec
+from orchestrator.spec.runtime import RuntimeSpec
+
+
+def plan_stream(
+    *,
+    data: str,
+    work: str,
+    batch: int,
+    epochs: int = 1,
+    order: str = "strict",
+    shuffle: object = "window",
+    scaling: dict[str, object] | None = None,
+    arguments: dict[str, object] | None = None,
+    capacity: ClusterCapacity | None = None,
+) -> JobPlan:
+    """The plan of a job whose only transform is `work`."""
+    spec = JobSpec.model_validate(
+        {
+            "name": "bench",
+            "dataset": {"train": {"paths": data}, "order": order, "shuffle": shuffle},
+            "transforms": [{"use": work, "with": arguments or {}}],
+            "training": {"task": "a.b:C", "epochs": epochs, "global_batch_size": batch},
+            "scaling": scaling or {},
+            "runtime": {"working_dir": str(ROOT)},
+        }
+    )
+    return build_plan(
+        spec,
+        train=index_parquet([data], root=ROOT, columns=None, where="dataset.train"),
+        validation=None,
+        transform_hashes={transform.use: "0" for transform in spec.transforms},
+        capacity=capacity or capacity_of(spec.runtime),
+    )
+
+
+def read_stream(plan: JobPlan) -> Iterator[dict[str, Tensor]]:
+    """The batches of a plan for one training worker, as tensors, in the process that asks."""
+    # Torch takes a second to import, and a consumer of numpy arrays has no need of it.
+    import torch
+
+    from orchestrator.train.batch import to_tensors
+
+    (stream, superblocks), *_ = plan.streams_from(0)
+    dataset = build_stream(stream, root=ROOT, workers=1, superblocks=superblocks)
+    (shards,) = ExactDataConfig().configure({"train": dataset}, 1, None, None)
+    # None takes blocks as they are, which Ray's hint of the type forgets.
+    blocks = shards["train"].iter_batches(  # type: ignore[call-overload]
+        batch_size=None, batch_format="pyarrow", prefetch_batches=PREFETCHED_BLOCKS
+    )
+    feed = Feed(
+        blocks,
+        stream.geometry,
+        rank=0,
+        workers=1,
+        first=stream.geometry.cursor(0),
+        last_superblock=superblocks.stop,
+        relaxed=stream.relaxed,
+    )
+    cpu = torch.device("cpu")
+    for batch in feed:
+        if batch.epoch == plan.spec.training.epochs:
+            return
+        yield to_tensors(batch.columns, cpu)
+
+
+def run(
+    *,
+    data: str,
+    work: str,
+    batch: int,
+    key: str,
+    epochs: int = 1,
+    step_s: float = 0.0,
+    store_bytes: int | None = None,
+    cpus: int = 8,
+    order: str = "strict",
+    shuffle: object = "window",
+    scaling: dict[str, object] | None = None,
+    arguments: dict[str, object] | None = None,
+) -> Reading:
+    """One repetition on a Ray of its own."""
+    runtime = RuntimeSpec(cpus=cpus, object_store=store_bytes or "auto", working_dir=str(ROOT))
+    capacity = capacity_of(runtime)
+    plan = plan_stream(
+        data=data,
+        work=work,
+        batch=batch,
+        epochs=epochs,
+        order=order,
+        shuffle=shuffle,
+        scaling=scaling,
+        arguments=arguments,
+        capacity=capacity,
+    )
+    os.environ.update({**ENVIRONMENT, **os.environ})
+    with tempfile.TemporaryDirectory(prefix="ob") as folder:
+        start_embedded(runtime, capacity, Path(folder), log_to_driver=False)
+        try:
+            rows = plan.train.index.rows * epochs
+            return drain(read_stream(plan), rows=rows, key=key, step_s=step_s)
+        finally:
+            ray.shutdown()
