@@ -65,8 +65,9 @@ def read_stream(plan: JobPlan) -> Iterator[dict[str, Tensor]]:
     dataset = build_stream(stream, root=ROOT, workers=1, superblocks=superblocks)
     (shards,) = ExactDataConfig().configure({"train": dataset}, 1, None, None)
     # None takes blocks as they are, which Ray's hint of the type forgets.
-    blocks = shards["train"].iter_batches(  # type: ignore[call-overload]
-        batch_size=None, batch_format="pyarrow", prefetch_batches=PREFETCHED_BLOCKS
+    whole: int = None  # type: ignore[assignment]
+    blocks = shards["train"].iter_batches(
+        batch_size=whole, batch_format="pyarrow", prefetch_batches=PREFETCHED_BLOCKS
     )
     feed = Feed(
         blocks,

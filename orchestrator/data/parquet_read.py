@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from orchestrator.data.codec import Column, Columns
@@ -114,6 +115,9 @@ def _to_numpy(values: pa.ChunkedArray, column: plan.Column) -> Column:
         values = values.cast(pa.float64(), safe=False)
     if column.has_nulls and pa.types.is_boolean(kind):
         values = values.cast(pa.float32())
+    if pa.types.is_floating(values.type) and values.null_count:
+        # Arrow's own way to numpy fills gaps, too, but takes five times as long.
+        values = pc.fill_null(values, pa.scalar(np.nan, values.type))
     return np.asarray(values.to_numpy())
 
 

@@ -13,8 +13,9 @@ from orchestrator.data.blame import RowsAtHand, with_blame
 from orchestrator.data.blocks import Share, gather_blocks, make_block, open_block, share_out
 from orchestrator.data.codec import Columns
 from orchestrator.data.fitted import FittedState
-from orchestrator.data.transforms import BoundTransform, apply_all, bind_transforms
-from orchestrator.data.window_reader import window_reader
+from orchestrator.data.memory import keep_freed_memory
+from orchestrator.data.transforms import BoundTransform, apply_all, bind_transforms, in_pieces
+from orchestrator.data.window_reader import WindowRows, window_reader
 from orchestrator.plan.geometry import Superblock
 from orchestrator.plan.open_epoch import OpenEpoch, windows_left
 from orchestrator.plan.origins import Origins
@@ -23,6 +24,10 @@ from orchestrator.plan.stream import StreamPlan
 # A rank that has no row of an epoch's short last step still takes part in it, with these rows at
 # weight zero; two, because batch normalisation refuses one.
 STAND_IN_ROWS = 2
+# Bytes of the source columns that the transforms get at once. Measured on a table of 37 columns:
+# whole superblocks, which no cache holds, take 1.4 times as long.
+_CALL_BYTES = 2 << 20
+_LEAST_CALL_ROWS = 256
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,13 +76,23 @@ class StageTask:
             take: columns of some of them, made anew, since a transform may write into them.
         """
 
-        def work(part: slice) -> Columns:
+        def call(part: slice) -> Columns:
             return apply_all(transforms, take(part), origins.take(part), epoch)
 
+        def work(part: slice) -> Columns:
+            return in_pieces(call, part, rows=self._call_rows, name=transforms[-1].name)
+
+        if not transforms:
+            return take(slice(0, len(origins)))
         at_hand = RowsAtHand(
             index=self.stream.index, root=self.root, rows=origins.rows, epoch=epoch
         )
         return with_blame(work, at_hand)
+
+    @property
+    def _call_rows(self) -> int:
+        """Rows of one call of the transforms: what stays in a core's cache while they work."""
+        return max(_LEAST_CALL_ROWS, int(_CALL_BYTES / max(1.0, self.stream.bytes_per_row)))
 
     def epoch_of(self, superblock: int) -> int:
         """The epoch that the order and the random numbers of a superblock are those of."""
@@ -90,6 +105,7 @@ class ReadStage:
     """Reads windows and applies the first transforms; constructed once in each worker."""
 
     def __init__(self, task: StageTask) -> None:
+        keep_freed_memory()
         self._task = task
         self._transforms = task.bind()
         self._order = task.stream.sample_order()
@@ -107,14 +123,14 @@ class ReadStage:
         epoch = task.epoch_of(names.start)
         window = self._order.window(epoch, number % geometry.windows_per_epoch)
         read = self._reader.read(window)
-        for name in names:
-            if not task.is_left(name):
-                continue
-            superblock = geometry.superblock(name)
-            places, cuts = _by_rank(task, superblock, window.start)
-            picked = read.arranged[places]
-            found = read.origins.take(picked)
-            take = partial(_pick, read.columns, picked)
+        left = [geometry.superblock(name) for name in names if task.is_left(name)]
+        parts = [_by_rank(task, superblock, window.start) for superblock in left]
+        picked = read.arranged[np.concatenate([places for places, _ in parts])]
+        source, origins, stop = _picked(read, picked), read.origins.take(picked), 0
+        for superblock, (places, cuts) in zip(left, parts, strict=True):
+            start, stop = stop, stop + len(places)
+            found = origins.take(slice(start, stop))
+            take = partial(_copy, source, start)
             columns = task.apply(self._transforms, take, found, epoch)
             blocks = _blocks(superblock, columns, found, cuts)
             yield from [gather_blocks(list(blocks))] if task.gathers else blocks
@@ -124,6 +140,7 @@ class MapStage:
     """Applies further transforms to blocks; constructed once in each worker."""
 
     def __init__(self, task: StageTask) -> None:
+        keep_freed_memory()
         self._task = task
         self._transforms = task.bind()
 
@@ -138,7 +155,7 @@ class MapStage:
         (share,) = open_block(block)
         columns = self._task.apply(
             self._transforms,
-            partial(_copy, share.columns),
+            partial(_copy, share.columns, 0),
             share.origins,
             self._task.epoch_of(share.superblock),
         )
@@ -156,11 +173,21 @@ class ShareStage:
         return share_out(block)
 
 
-def _pick(source: Columns, picked: NDArray[np.int64], part: slice) -> Columns:
-    return {name: column[picked[part]] for name, column in source.items()}
+def _picked(read: WindowRows, picked: NDArray[np.int64]) -> Columns:
+    """The picked rows of a window, whose own columns are let go one by one.
+
+    A column at a time, so that it stays in the cache while its rows are picked at random.
+    """
+    # The places are ours: no need to check each once more.
+    return {
+        name: read.columns.pop(name).take(picked, axis=0, mode="clip")
+        for name in list(read.columns)
+    }
 
 
-def _copy(source: Columns, part: slice) -> Columns:
+def _copy(source: Columns, start: int, part: slice) -> Columns:
+    """Rows of a part that is counted from `start` on."""
+    part = slice(start + part.start, start + part.stop)
     return {name: column[part].copy() for name, column in source.items()}
 
 

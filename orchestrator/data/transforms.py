@@ -174,6 +174,27 @@ def apply_all(
     return columns
 
 
+def in_pieces(call: Callable[[slice], Columns], part: slice, *, rows: int, name: str) -> Columns:
+    """What the transforms make of a part of the rows at hand, some rows at a time.
+
+    Args:
+        call: the transforms, for rows of the part.
+        name: the last transform's.
+
+    Raises:
+        UserCodeError: it raised; its rows are counted from the start of the part.
+    """
+    pieces = []
+    for start in range(part.start, max(part.start + 1, part.stop), rows):
+        try:
+            pieces.append(call(slice(start, min(start + rows, part.stop))))
+        except UserCodeError as error:
+            error.start += start - part.start
+            error.stop += start - part.start
+            raise
+    return pieces[0] if len(pieces) == 1 else concatenate(pieces, name)
+
+
 def _bind(spec: TransformSpec, root: Path) -> tuple[Callable[..., object], dict[str, object]]:
     symbol = resolve_symbol(spec.use, root)
     params: dict[str, object] = dict(spec.with_)

@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.data.blame import RowsAtHand, UserCodeError, with_blame
+from orchestrator.data.codec import Columns
+from orchestrator.data.transforms import in_pieces
 from orchestrator.errors import DataError
 from tests.support.plans import make_index
 
@@ -42,6 +44,32 @@ def test_the_first_of_the_bad_rows_is_named(data: st.DataObject, rows: int) -> N
         f"transform m:f failed on row {row} of epoch 2 ({file}.parquet, row {number}):"
         " ValueError: cursed"
     )
+
+
+@given(st.data(), st.integers(1, 70), st.integers(1, 80))
+def test_the_row_is_found_also_where_calls_get_some_rows_at_a_time(
+    data: st.DataObject, rows: int, call_rows: int
+) -> None:
+    bad = data.draw(st.sets(st.integers(0, rows - 1), min_size=1))
+
+    def call(part: slice) -> Columns:
+        assert part.stop - part.start <= call_rows
+        if any(part.start <= row < part.stop for row in bad):
+            raise failing(ValueError("cursed"), part)
+        return {"x": np.arange(part.start, part.stop)}
+
+    held = at_hand(rows)
+    with pytest.raises(DataError, match=f"on row {held.rows[min(bad)]} of"):
+        with_blame(lambda part: in_pieces(call, part, rows=call_rows, name="m:f"), held)
+
+
+@given(st.integers(0, 70), st.integers(1, 80))
+def test_pieces_are_put_together_in_order(rows: int, call_rows: int) -> None:
+    def call(part: slice) -> Columns:
+        return {"x": np.arange(part.start, part.stop)}
+
+    whole = in_pieces(call, slice(3, 3 + rows), rows=call_rows, name="m:f")
+    np.testing.assert_array_equal(whole["x"], np.arange(3, 3 + rows))
 
 
 def test_where_no_row_fails_alone_all_are_named() -> None:
