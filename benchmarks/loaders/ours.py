@@ -16,7 +16,6 @@ from orchestrator.data.pipeline import build_stream
 from orchestrator.data.split import ExactDataConfig
 from orchestrator.plan.job import JobPlan, build_plan
 from orchestrator.plan.resources import ClusterCapacity
-from orchestrator.plan.stream import PREFETCHED_BLOCKS
 from orchestrator.run.cluster import ENVIRONMENT, capacity_of, start_embedded
 from orchestrator.spec.job import JobSpec
 from orchestrator.spec.runtime import RuntimeSpec
@@ -67,7 +66,7 @@ def read_stream(plan: JobPlan) -> Iterator[dict[str, Tensor]]:
     # None takes blocks as they are, which Ray's hint of the type forgets.
     whole: int = None  # type: ignore[assignment]
     blocks = shards["train"].iter_batches(
-        batch_size=whole, batch_format="pyarrow", prefetch_batches=PREFETCHED_BLOCKS
+        batch_size=whole, batch_format="pyarrow", prefetch_batches=stream.prefetch_blocks
     )
     feed = Feed(
         blocks,

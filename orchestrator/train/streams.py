@@ -8,7 +8,7 @@ from orchestrator.data.deaths import named_deaths
 from orchestrator.data.feed import Feed, LocalBatch, begin_early
 from orchestrator.plan.geometry import Cursor
 from orchestrator.plan.open_epoch import OpenEpoch
-from orchestrator.plan.stream import PREFETCHED_BLOCKS, StreamPlan
+from orchestrator.plan.stream import StreamPlan
 from orchestrator.train.config import WorkerConfig
 from orchestrator.train.passes import ValidationPasses
 from orchestrator.train.stepper import world
@@ -55,8 +55,8 @@ def _feed(
         # A block as it is: cutting it into batches is the feed's work, without a copy.
         batch_size=None,
         batch_format="pyarrow",
-        # In blocks: the worker's share of the superblock after the one in hand, and one more.
-        prefetch_batches=PREFETCHED_BLOCKS,
+        # In blocks: the worker's shares of superblocks.
+        prefetch_batches=stream.prefetch_blocks,
     )
     uses = [transform.use for transform in stream.transforms]
     return Feed(
