@@ -1,5 +1,6 @@
 """The consumer that all loaders feed alike: it takes a batch, and a step's time with it."""
 
+import statistics
 import time
 from collections.abc import Iterable
 from typing import Protocol
@@ -17,7 +18,9 @@ class Batch(Protocol):
     def __getitem__(self, name: str) -> object: ...
 
 
-def drain(batches: Iterable[Batch], *, rows: int, key: str, step_s: float = 0.0) -> Reading:
+def drain(
+    batches: Iterable[Batch], *, rows: int, key: str, step_s: float = 0.0, until: float = 1.0
+) -> Reading:
     """Takes all batches, and says how fast they came.
 
     Args:
@@ -26,14 +29,18 @@ def drain(batches: Iterable[Batch], *, rows: int, key: str, step_s: float = 0.0)
             rows is `checksum`.
         step_s: seconds that the consumer waits with each batch, like an accelerator at work; it
             uses no CPU.
+        until: the part of the rows at which the clock stops; the others are taken too. Less than 1
+            where workers that run out of work at the end would count as slow.
 
     Returns:
         rows_per_s after the first fifth of the rows; first_batch_s from the call on; stall, the
-        part of that time spent in waiting for a batch; rows and checksum.
+        part of that time spent in waiting for a batch; next_p50_s and next_p99_s, the wait for a
+        batch; rows and checksum.
     """
     began = time.perf_counter()
-    first = mark = waited = 0.0
-    seen, marked, checksum = 0, 0, 0.0
+    first = mark = end = 0.0
+    waits: list[float] = []
+    seen, marked, ended, checksum = 0, 0, 0, 0.0
     iterator = iter(batches)
     while True:
         asked = time.perf_counter()
@@ -41,8 +48,8 @@ def drain(batches: Iterable[Batch], *, rows: int, key: str, step_s: float = 0.0)
         now = time.perf_counter()
         if batch is None:
             break
-        if mark:
-            waited += now - asked
+        if mark and not end:
+            waits.append(now - asked)
         column = batch[key]
         seen += len(column)  # type: ignore[arg-type]
         checksum += float(column.sum())  # type: ignore[attr-defined]
@@ -51,13 +58,17 @@ def drain(batches: Iterable[Batch], *, rows: int, key: str, step_s: float = 0.0)
             time.sleep(step_s)
         if not mark and seen >= _WARM_UP * rows:
             mark, marked = time.perf_counter(), seen
+        elif mark and not end and seen >= until * rows:
+            end, ended = time.perf_counter(), seen
     if seen != rows:
         raise ValueError(f"{seen:,} rows came, wanted {rows:,}")
-    took = time.perf_counter() - mark
+    took = end - mark
     return {
-        "rows_per_s": (seen - marked) / took,
+        "rows_per_s": (ended - marked) / took,
         "first_batch_s": first,
-        "stall": waited / took,
+        "stall": sum(waits) / took,
+        "next_p50_s": statistics.median(waits),
+        "next_p99_s": sorted(waits)[int(0.99 * len(waits))],
         "rows": seen,
         "checksum": checksum,
     }
