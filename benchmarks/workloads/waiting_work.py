@@ -33,6 +33,23 @@ def latencies(rows: int, *, median_s: float, p99_s: float) -> NDArray[np.float64
     return median_s * (p99_s / median_s) ** (deviations / normal.inv_cdf(0.99))
 
 
+def skewed(
+    batches: int, *, batch: int, seconds: float, slow_every: int, times: float, clustered: bool
+) -> NDArray[np.float64]:
+    """Waits of which one in so many is so many times as long; the others take `seconds` a batch.
+
+    Args:
+        clustered: whether whole batches are slow, and not rows among others.
+    """
+    run = batch if clustered else 1
+    of_runs = np.full(batches * batch // run, seconds / batch)
+    blocks = len(of_runs) // slow_every
+    # Somewhere in each stretch of so many, so that any part of the data holds its share.
+    places = np.random.default_rng(0).integers(0, slow_every, blocks)
+    of_runs[np.arange(blocks) * slow_every + places] *= times
+    return np.repeat(of_runs, run)
+
+
 def write_waits(folder: Path, name: str, seconds: NDArray[np.float64], *, row_group: int) -> Path:
     """Parquet files of rows that take so long; written once: a folder that is there is kept."""
     target = folder / name

@@ -1,5 +1,6 @@
 """The input of a stream: the numbers of its windows, one a block."""
 
+import warnings
 from collections.abc import Iterator
 from functools import partial
 from itertools import pairwise
@@ -27,13 +28,18 @@ def number_windows(count: int, *, readers: int, one_task: bool = False) -> Datas
         one_task: slower to start, but the numbers come in about their order where Ray keeps none.
     """
     tasks = 1 if one_task else max(1, count // _NUMBERS_PER_TASK)
-    numbers: Dataset = ray.data.read_datasource(
-        _Numbers(count),
-        override_num_blocks=tasks,
-        # Two objects a block. It is also what keeps Ray from fusing the reader with this, which
-        # would hand all windows of a task to a single worker.
-        ray_remote_args={"_generator_backpressure_num_objects": 2 * _NUMBERS_A_READER * readers},
-    )
+    with warnings.catch_warnings():
+        # Ray 2.60 wants its options by name, but has no name for this one.
+        warnings.filterwarnings("ignore", message=".*ray_remote_args.* is deprecated")
+        numbers: Dataset = ray.data.read_datasource(
+            _Numbers(count),
+            override_num_blocks=tasks,
+            # Two objects a block. It is also what keeps Ray from fusing the reader with this, which
+            # would hand all windows of a task to a single worker.
+            ray_remote_args={
+                "_generator_backpressure_num_objects": 2 * _NUMBERS_A_READER * readers
+            },
+        )
     return numbers
 
 
