@@ -14,10 +14,9 @@ from benchmarks.harness.repeat import ROOT, Reading
 from orchestrator.data.feed import Feed
 from orchestrator.data.parquet_index import index_parquet
 from orchestrator.data.pipeline import build_stream
-from orchestrator.data.split import ExactDataConfig
+from orchestrator.data.split import ExactDataConfig, take_blocks
 from orchestrator.plan.job import JobPlan, build_plan
 from orchestrator.plan.resources import ClusterCapacity
-from orchestrator.plan.stream import PREFETCHED_BLOCKS
 from orchestrator.run.cluster import ENVIRONMENT, capacity_of, start_embedded
 from orchestrator.spec.job import JobSpec
 from orchestrator.spec.runtime import RuntimeSpec
@@ -68,12 +67,7 @@ def read_stream(plan: JobPlan) -> Iterator[dict[str, Tensor]]:
     (stream, superblocks), *_ = plan.streams_from(0)
     dataset = build_stream(stream, root=ROOT, workers=1, superblocks=superblocks)
     (shards,) = ExactDataConfig().configure({"train": dataset}, 1, None, None)
-    # None takes blocks as they are, which Ray's hint of the type forgets.
-    blocks = shards["train"].iter_batches(
-        batch_size=None,  # type: ignore[arg-type]
-        batch_format="pyarrow",
-        prefetch_batches=PREFETCHED_BLOCKS,
-    )
+    blocks = take_blocks(shards["train"], relaxed=stream.relaxed)
     feed = Feed(
         blocks,
         stream.geometry,

@@ -6,9 +6,10 @@ import ray.train
 
 from orchestrator.data.deaths import named_deaths
 from orchestrator.data.feed import Feed, LocalBatch, begin_early
+from orchestrator.data.split import take_blocks
 from orchestrator.plan.geometry import Cursor
 from orchestrator.plan.open_epoch import OpenEpoch
-from orchestrator.plan.stream import PREFETCHED_BLOCKS, StreamPlan
+from orchestrator.plan.stream import StreamPlan
 from orchestrator.train.config import WorkerConfig
 from orchestrator.train.passes import ValidationPasses
 from orchestrator.train.stepper import world
@@ -51,13 +52,7 @@ def _feed(
 ) -> Feed:
     rank, workers = world()
     shard = ray.train.get_dataset_shard(stream.split)
-    blocks = shard.iter_batches(
-        # A block as it is: cutting it into batches is the feed's work, without a copy.
-        batch_size=None,
-        batch_format="pyarrow",
-        # In blocks: the worker's share of the superblock after the one in hand, and one more.
-        prefetch_batches=PREFETCHED_BLOCKS,
-    )
+    blocks = take_blocks(shard, relaxed=stream.relaxed)
     uses = [transform.use for transform in stream.transforms]
     return Feed(
         named_deaths(blocks, uses, through_coordinator=True),
