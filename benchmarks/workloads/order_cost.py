@@ -1,15 +1,18 @@
 """What strict order costs where no window takes longer than another."""
 
+import numpy as np
+
 from benchmarks.harness.outcome import Outcome, Settings, at_least, figure
 from benchmarks.harness.repeat import Contender, run_rounds
 from benchmarks.workloads.skew import BATCH, BATCH_S, SLOTS, ours_arguments
 from benchmarks.workloads.tabular_work import KEY, preprocess, write_data
-from benchmarks.workloads.waiting_work import skewed, write_waits
+from benchmarks.workloads.waiting_work import write_waits
 
 NAME = "order_cost"
 TITLE = "Strict against relaxed order, on even work"
 _ORDERS = ("strict", "relaxed")
 _TARGET = 0.97
+_EVEN_BATCHES = 600
 
 
 def run(settings: Settings) -> Outcome:
@@ -70,8 +73,6 @@ def _tabular(settings: Settings) -> dict[str, object]:
 
 
 def _waits(settings: Settings) -> dict[str, object]:
-    even = skewed(
-        600, batch=BATCH, seconds=BATCH_S, slow_every=1, times=1.0, clustered=True
-    )  # Nothing is slower than anything else.
-    data = write_waits(settings.folder, "even-600", even, row_group=BATCH)
+    even = np.full(_EVEN_BATCHES * BATCH, BATCH_S / BATCH)
+    data = write_waits(settings.folder, f"even-{_EVEN_BATCHES}-{BATCH_S}", even, row_group=BATCH)
     return ours_arguments(data, order="strict")
