@@ -6,6 +6,7 @@ import ray.train
 
 from orchestrator.data.deaths import named_deaths
 from orchestrator.data.feed import Feed, LocalBatch, begin_early
+from orchestrator.data.split import take_blocks
 from orchestrator.plan.geometry import Cursor
 from orchestrator.plan.open_epoch import OpenEpoch
 from orchestrator.plan.stream import StreamPlan
@@ -51,13 +52,7 @@ def _feed(
 ) -> Feed:
     rank, workers = world()
     shard = ray.train.get_dataset_shard(stream.split)
-    blocks = shard.iter_batches(
-        # A block as it is: cutting it into batches is the feed's work, without a copy.
-        batch_size=None,
-        batch_format="pyarrow",
-        # In blocks: the worker's shares of superblocks.
-        prefetch_batches=stream.prefetch_blocks,
-    )
+    blocks = take_blocks(shard, stream)
     uses = [transform.use for transform in stream.transforms]
     return Feed(
         named_deaths(blocks, uses, through_coordinator=True),

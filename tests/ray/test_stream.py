@@ -11,7 +11,7 @@ from orchestrator.data.counting import count_rows
 from orchestrator.data.feed import Feed
 from orchestrator.data.parquet_index import index_parquet
 from orchestrator.data.pipeline import build_stream
-from orchestrator.data.split import ExactDataConfig
+from orchestrator.data.split import ExactDataConfig, take_blocks
 from orchestrator.plan.accounts import EpochOrigins
 from orchestrator.plan.index import DatasetIndex, join_indexes
 from orchestrator.plan.job import JobPlan, build_plan
@@ -75,7 +75,7 @@ def consume(
     (_, superblocks), *_ = plan.streams_from(step)
     geometry = plan.train.geometry
     feed = Feed(
-        shard.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2),
+        take_blocks(shard, plan.train),
         geometry,
         rank=rank,
         workers=plan.workers,
