@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pydantic import JsonValue
 
 from orchestrator.plan.job import JobPlan
+from orchestrator.plan.memory import stream_memory
 from orchestrator.plan.mixture_report import mixture_json, mixture_text
 from orchestrator.plan.resources import Need
 from orchestrator.plan.stream import PREFETCHED_BLOCKS, StreamPlan
@@ -57,6 +58,7 @@ def render_json(plan: JobPlan) -> dict[str, JsonValue]:
         "superblock_bytes_per_worker": _held_bytes(plan),
         "window_rows": geometry.window_steps * geometry.batch,
         "window_bytes": plan.train.window_bytes,
+        "store_bytes": stream_memory(plan.train).total,
         "read_amplification": plan.train.sample_order().read_amplification(),
         "validate_every_steps": plan.validate_every if plan.validation else None,
         "fitted": [{"use": fit.use, "position": fit.position} for fit in plan.fitted],
@@ -111,6 +113,7 @@ def _topics(plan: JobPlan) -> Iterator[tuple[str, str]]:
         f" {PREFETCHED_BLOCKS} more of these ahead",
     )
     yield "window", _window(plan)
+    yield "memory", _memory(train)
     if plan.fitted:
         yield "fitted", "\n".join(_fitted(plan))
     yield "resources", "\n".join(_needs(plan.resources.needs))
@@ -226,6 +229,15 @@ def _window(plan: JobPlan) -> str:
     return (
         f"{format_count(rows)} rows, {size}, {geometry.windows_per_epoch} an epoch; each row is"
         f" read {amplification:.2f} times"
+    )
+
+
+def _memory(stream: StreamPlan) -> str:
+    memory = stream_memory(stream)
+    return (
+        f"{format_bytes(memory.total)} of object store keep it going:"
+        f" {format_bytes(memory.made)} made and waiting for their turn,"
+        f" {format_bytes(memory.passed_on)} at the workers; counted before the transforms"
     )
 
 
