@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pydantic import JsonValue
 
 from orchestrator.plan.job import JobPlan
+from orchestrator.plan.memory import stream_memory
 from orchestrator.plan.mixture_report import mixture_json, mixture_text
 from orchestrator.plan.resources import Need
 from orchestrator.plan.stream import StreamPlan
@@ -61,6 +62,7 @@ def render_json(plan: JobPlan) -> dict[str, JsonValue]:
         "prefetch_blocks": plan.train.prefetch_blocks,
         "tasks_in_flight": plan.train.stages[0].tasks_in_flight,
         "measured": None if plan.cost is None else asdict(plan.cost),
+        "store_bytes": stream_memory(plan.train, plan.cost).total,
         "read_amplification": plan.train.sample_order().read_amplification(),
         "validate_every_steps": plan.validate_every if plan.validation else None,
         "fitted": [{"use": fit.use, "position": fit.position} for fit in plan.fitted],
@@ -116,6 +118,7 @@ def _topics(plan: JobPlan) -> Iterator[tuple[str, str]]:
     )
     yield "window", _window(plan)
     yield "tuning", _tuning(plan)
+    yield "memory", _memory(plan)
     if plan.fitted:
         yield "fitted", "\n".join(_fitted(plan))
     yield "resources", "\n".join(_needs(plan.resources.needs))
@@ -247,6 +250,15 @@ def _window(plan: JobPlan) -> str:
     return (
         f"{format_count(rows)} rows, {size}, {geometry.windows_per_epoch} an epoch; each row is"
         f" read {amplification:.2f} times"
+    )
+
+
+def _memory(plan: JobPlan) -> str:
+    memory = stream_memory(plan.train, plan.cost)
+    return (
+        f"{format_bytes(memory.total)} of object store keep it going:"
+        f" {format_bytes(memory.made)} made and waiting for their turn,"
+        f" {format_bytes(memory.passed_on)} at the workers{'' if plan.cost else '; counted before the transforms'}"
     )
 
 
