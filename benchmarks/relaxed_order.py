@@ -23,7 +23,7 @@ from ray.data import DataIterator
 from orchestrator.data.feed import Feed
 from orchestrator.data.parquet_index import index_parquet
 from orchestrator.data.pipeline import build_stream
-from orchestrator.data.split import ExactDataConfig
+from orchestrator.data.split import split_stream
 from orchestrator.plan.job import JobPlan, build_plan
 from orchestrator.plan.resources import ClusterCapacity
 from orchestrator.spec.job import JobSpec
@@ -112,9 +112,9 @@ def measure(data: Path, order: str, work: Work, step_s: float) -> tuple[float, f
     )
     (stream, superblocks), *_ = plan.streams_from(0)
     dataset = build_stream(stream, root=ROOT, workers=RANKS, superblocks=superblocks)
-    shards = ExactDataConfig().configure({"train": dataset}, RANKS, None, None)
+    readers = split_stream(dataset, RANKS, at_once=False).readers
     ends = ray.get(
-        [consume.remote(plan, shard["train"], rank, step_s) for rank, shard in enumerate(shards)]
+        [consume.remote(plan, shard, rank, step_s) for rank, shard in enumerate(readers)]
     )
     return plan.train.index.rows / max(end for end, _ in ends), max(wait for _, wait in ends)
 

@@ -25,7 +25,7 @@ from orchestrator.data.feed import Feed
 from orchestrator.data.pipeline import build_stream
 from orchestrator.data.pools import pool_workers
 from orchestrator.data.reader import ReadStage, StageTask
-from orchestrator.data.split import ExactDataConfig
+from orchestrator.data.split import split_stream
 from orchestrator.jsonl import read_json_lines
 from orchestrator.plan.accounts import EpochOrigins
 from orchestrator.plan.job import JobPlan
@@ -110,9 +110,9 @@ def first_batch_s(plan: JobPlan, share: float) -> float:
     wait_for("end of the stream before", lambda: all(w.state == "DEAD" for w in pool_workers()))
     began = time.perf_counter()
     dataset = build_stream(stream, root=ROOT, workers=1, superblocks=superblocks)
-    (shard,) = ExactDataConfig().configure({"train": dataset}, 1, None, None)
+    (shard,) = split_stream(dataset, 1, at_once=True).readers
     # None is a block as it is, which Ray's types do not know.
-    blocks = shard["train"].iter_batches(batch_size=None, batch_format="pyarrow")  # type: ignore[arg-type]
+    blocks = shard.iter_batches(batch_size=None, batch_format="pyarrow")  # type: ignore[arg-type]
     feed = Feed(
         blocks,
         stream.geometry,

@@ -13,7 +13,7 @@ from benchmarks.harness.repeat import ROOT, Reading
 from orchestrator.data.feed import Feed
 from orchestrator.data.parquet_index import index_parquet
 from orchestrator.data.pipeline import build_stream
-from orchestrator.data.split import ExactDataConfig
+from orchestrator.data.split import split_stream
 from orchestrator.plan.job import JobPlan, build_plan
 from orchestrator.plan.resources import ClusterCapacity
 from orchestrator.plan.stream import PREFETCHED_BLOCKS
@@ -63,11 +63,12 @@ def read_stream(plan: JobPlan) -> Iterator[dict[str, Tensor]]:
 
     (stream, superblocks), *_ = plan.streams_from(0)
     dataset = build_stream(stream, root=ROOT, workers=1, superblocks=superblocks)
-    (shards,) = ExactDataConfig().configure({"train": dataset}, 1, None, None)
+    (shard,) = split_stream(dataset, 1, at_once=True).readers
     # None takes blocks as they are, which Ray's hint of the type forgets.
-    whole: int = None  # type: ignore[assignment]
-    blocks = shards["train"].iter_batches(
-        batch_size=whole, batch_format="pyarrow", prefetch_batches=PREFETCHED_BLOCKS
+    blocks = shard.iter_batches(
+        batch_size=None,  # type: ignore[arg-type]
+        batch_format="pyarrow",
+        prefetch_batches=PREFETCHED_BLOCKS,
     )
     feed = Feed(
         blocks,

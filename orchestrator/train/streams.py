@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator
 
-import ray.train
-
 from orchestrator.data.deaths import named_deaths
 from orchestrator.data.feed import Feed, LocalBatch, begin_early
 from orchestrator.plan.geometry import Cursor
@@ -19,6 +17,7 @@ def open_training(config: WorkerConfig) -> tuple[Feed, Iterator[LocalBatch]]:
     (stream, span), *_ = config.plan.streams_from(config.step, config.open_epoch)
     geometry = stream.geometry
     feed = _feed(
+        config,
         stream,
         span,
         first=geometry.cursor(config.step),
@@ -37,11 +36,12 @@ def open_validation(config: WorkerConfig) -> ValidationPasses | None:
     geometry = stream.geometry
     # A pass over the validation rows is to its stream what an epoch is to the training stream.
     first = Cursor(epoch=span.start // geometry.superblocks_per_epoch, step=0)
-    batches = begin_early(_feed(stream, span, first=first))
+    batches = begin_early(_feed(config, stream, span, first=first))
     return ValidationPasses(batches, steps=geometry.steps_per_epoch)
 
 
 def _feed(
+    config: WorkerConfig,
     stream: StreamPlan,
     span: range,
     *,
@@ -50,10 +50,10 @@ def _feed(
     open_epoch: OpenEpoch | None = None,
 ) -> Feed:
     rank, workers = world()
-    shard = ray.train.get_dataset_shard(stream.split)
-    blocks = shard.iter_batches(
+    # None takes blocks as they are, which Ray's hint of the type forgets.
+    blocks = config.readers[stream.split][rank].iter_batches(
         # A block as it is: cutting it into batches is the feed's work, without a copy.
-        batch_size=None,
+        batch_size=None,  # type: ignore[arg-type]
         batch_format="pyarrow",
         # In blocks: the worker's share of the superblock after the one in hand, and one more.
         prefetch_batches=PREFETCHED_BLOCKS,
