@@ -14,7 +14,7 @@ from benchmarks.harness.repeat import ROOT, Reading
 from orchestrator.data.feed import Feed
 from orchestrator.data.parquet_index import index_parquet
 from orchestrator.data.pipeline import build_stream
-from orchestrator.data.split import ExactDataConfig, take_blocks
+from orchestrator.data.split import split_stream, take_blocks
 from orchestrator.plan.job import JobPlan, build_plan
 from orchestrator.plan.resources import ClusterCapacity
 from orchestrator.run.cluster import ENVIRONMENT, capacity_of, start_embedded
@@ -66,8 +66,8 @@ def read_stream(plan: JobPlan) -> Iterator[dict[str, Tensor]]:
 
     (stream, superblocks), *_ = plan.streams_from(0)
     dataset = build_stream(stream, root=ROOT, workers=1, superblocks=superblocks)
-    (shards,) = ExactDataConfig().configure({"train": dataset}, 1, None, None)
-    blocks = take_blocks(shards["train"], stream)
+    (shard,) = split_stream(dataset, 1, at_once=True).readers
+    blocks = take_blocks(shard, stream)
     feed = Feed(
         blocks,
         stream.geometry,

@@ -14,7 +14,8 @@ import ray.data
 from ray.data import DataIterator
 
 from benchmarks.scale.line import READERS, WORKERS, Line, seconds
-from orchestrator.data.pipeline import number_windows, stream_context
+from orchestrator.data.pipeline import stream_context
+from orchestrator.data.window_numbers import number_windows
 from orchestrator.plan.stages import Stage
 from orchestrator.plan.tuning import LEAST_PREFETCHED
 

@@ -255,10 +255,11 @@ def _window(plan: JobPlan) -> str:
 
 def _memory(plan: JobPlan) -> str:
     memory = stream_memory(plan.train, plan.cost)
+    counted = "" if plan.cost else "; counted before the transforms"
     return (
         f"{format_bytes(memory.total)} of object store keep it going:"
         f" {format_bytes(memory.made)} made and waiting for their turn,"
-        f" {format_bytes(memory.passed_on)} at the workers{'' if plan.cost else '; counted before the transforms'}"
+        f" {format_bytes(memory.passed_on)} at the workers{counted}"
     )
 
 

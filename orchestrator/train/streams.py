@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator
 
-import ray.train
-
 from orchestrator.data.deaths import named_deaths
 from orchestrator.data.feed import Feed, LocalBatch, begin_early
 from orchestrator.data.split import take_blocks
@@ -20,6 +18,7 @@ def open_training(config: WorkerConfig) -> tuple[Feed, Iterator[LocalBatch]]:
     (stream, span), *_ = config.plan.streams_from(config.step, config.open_epoch)
     geometry = stream.geometry
     feed = _feed(
+        config,
         stream,
         span,
         first=geometry.cursor(config.step),
@@ -38,11 +37,12 @@ def open_validation(config: WorkerConfig) -> ValidationPasses | None:
     geometry = stream.geometry
     # A pass over the validation rows is to its stream what an epoch is to the training stream.
     first = Cursor(epoch=span.start // geometry.superblocks_per_epoch, step=0)
-    batches = begin_early(_feed(stream, span, first=first))
+    batches = begin_early(_feed(config, stream, span, first=first))
     return ValidationPasses(batches, steps=geometry.steps_per_epoch)
 
 
 def _feed(
+    config: WorkerConfig,
     stream: StreamPlan,
     span: range,
     *,
@@ -51,8 +51,7 @@ def _feed(
     open_epoch: OpenEpoch | None = None,
 ) -> Feed:
     rank, workers = world()
-    shard = ray.train.get_dataset_shard(stream.split)
-    blocks = take_blocks(shard, stream)
+    blocks = take_blocks(config.readers[stream.split][rank], stream)
     uses = [transform.use for transform in stream.transforms]
     return Feed(
         named_deaths(blocks, uses, through_coordinator=True),
