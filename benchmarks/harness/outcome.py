@@ -1,11 +1,13 @@
 """What a benchmark found: figures, ratios held against their targets, and notes."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from benchmarks.harness.repeat import Series
+
+Kind: TypeAlias = Literal["ours", "peer", "limit", ""]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,11 +24,16 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One measured quantity, such as a contender's rows a second; `values` has one a round."""
+    """One measured quantity, such as a contender's rows a second; `values` has one a round.
+
+    A figure of kind "limit" is what the machine can do at most, and has to stay the same from the
+    first round to the last; the page says which peers are faster than ours.
+    """
 
     name: str
     unit: str
     values: tuple[float, ...]
+    kind: Kind = ""
 
     @property
     def series(self) -> Series:
@@ -68,12 +75,9 @@ class Outcome:
     checks: Sequence[Check] = field(default_factory=tuple)
     notes: Sequence[str] = field(default_factory=tuple)
 
-    def to_json(self) -> dict[str, object]:
-        return asdict(self)
 
-
-def figure(name: str, unit: str, series: Series) -> Figure:
-    return Figure(name=name, unit=unit, values=series.values)
+def figure(name: str, unit: str, series: Series, kind: Kind = "") -> Figure:
+    return Figure(name=name, unit=unit, values=series.values, kind=kind)
 
 
 def at_least(name: str, series: Series, target: float | None) -> Check:
