@@ -13,7 +13,7 @@ from benchmarks.harness.machine import Machine, commit, this_machine
 from benchmarks.harness.outcome import Settings
 from benchmarks.harness.page import RESULTS, write_page
 from benchmarks.harness.record import BadRecordError, Record, read_records, write_record
-from benchmarks.harness.registry import WORKLOADS, UnknownWorkloadError, chosen, load
+from benchmarks.harness.registry import UnknownWorkloadError, chosen, load
 from benchmarks.harness.repeat import ROOT, RepetitionFailedError
 from benchmarks.harness.shown import table
 
@@ -118,7 +118,7 @@ def _run_one(name: str, settings: Settings, machine: Machine) -> Record:
         about=inspect.getdoc(workload) or workload.TITLE,
         command=f"python -m benchmarks {name}{quick} --rounds {settings.rounds}",
         commit=commit(),
-        date=datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         seconds=round(took, 1),
         quick=settings.quick,
         machine=machine,

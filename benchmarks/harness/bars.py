@@ -8,7 +8,7 @@ from benchmarks.harness.shown import number, readable
 
 # Pixels: a bar's row, a group's title, the bars at their longest, the picture's margins.
 _ROW, _TITLE, _BAR, _EDGE = 26, 40, 360, 20
-# The width of a letter at this font's size, generously: a label that is cut off is worse than a gap.
+# The width of a letter at this font's size, generously: a gap is better than a label cut off.
 _LETTER = 8.2
 _FONT = 'system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif'
 _STYLE = f"""\

@@ -15,23 +15,23 @@ RESULTS = DOCS / "benchmarks" / "results"
 _HEAD = """\
 # Benchmarks
 
-How fast the stream is, beside what the machine can do at most and beside the loaders that people use.
-This page is written by `python -m benchmarks --write-docs` from
-[the results of the last runs](benchmarks/results); none of it is written by hand.
+How fast the stream is, beside what the machine can do at most and beside the loaders that people
+use. This page is written by `make bench` from the results that it stores; nothing here is typed.
 
-    make bench              all of it, with the page
-    make bench-quick        small variants of all, in three minutes, as a guard against regressions
-    orchestrator bench W    one benchmark; python -m benchmarks --list names them
+    make bench-setup        the peers that `make setup` leaves out
+    make bench              all of it, and this page
+    make bench-quick        small variants of all, as a guard against regressions
+    orchestrator bench W    one benchmark; orchestrator bench --list names them
 
 ## How to read it
 
-- **Ratios count, not figures.** Machines differ and drift. All contenders of a benchmark are measured in
-  turn, round after round, each time in a process of its own, and a ratio is taken within a round. Shown
-  are the median and, in brackets, the lowest and the highest.
-- All get the same function on the same files, as many workers, one thread each, and the same consumer. What
-  is not installed (`pip install '.[bench]'`) is not compared, and the benchmark says so.
-- Bars are medians, whiskers go from the lowest to the highest round. Blue is ours, orange a peer, grey a
-  limit: what the machine would do if moving rows were free.
+- **Ratios count, not figures.** Machines differ and drift. All contenders of a benchmark are
+  measured in turn, round after round, each time in a process of its own, and a ratio is taken
+  within a round. Shown are the median and, in brackets, the lowest and the highest.
+- All get the same function on the same files, as many workers, one thread each, and the same
+  consumer. A peer that is not installed is not compared, and the benchmark says so.
+- Bars are medians, whiskers go from the lowest to the highest round. Blue is ours, orange a peer,
+  grey a limit: what the machine would do if moving rows were free.
 - A missed target and a peer that is ahead are part of the result.
 """
 
@@ -93,6 +93,7 @@ def _section(record: Record) -> str:
     lines += [
         f"`{record.command}`, {number(record.seconds / 60)} minutes on {record.date}, commit"
         f" {record.commit}.{small} {record.machine.text}.",
+        f"[As a file](benchmarks/results/{outcome.name}.json).",
         "",
     ]
     return "\n".join(lines)

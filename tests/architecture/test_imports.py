@@ -34,7 +34,7 @@ class Task: ...
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--version"], ["validate", "job.yaml"], ["validate", "--help"], ["schema"],
+    [["--help"], ["--version"], ["bench", "--help"], ["validate", "job.yaml"], ["validate", "--help"], ["schema"],
      ["schema", "--markdown"]],
     ids=" ".join,
 )  # fmt: skip
