@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     """
     if not (ROOT / "benchmarks" / "__main__.py").is_file():
         raise PlanError(
-            f"no benchmarks beside the package in {ROOT}; they are in a checkout of the project only",
+            f"no benchmarks beside the package in {ROOT}; wanted a checkout of the project",
             hint="clone the project, then make setup && .venv/bin/orchestrator bench",
         )
     switches = ("list", "quick", "check", "write_docs")

@@ -2,8 +2,6 @@
 
 import sys
 from pathlib import Path
-from types import ModuleType
-from typing import cast
 
 import pytest
 
@@ -18,7 +16,7 @@ from tests.support.outcomes import Broken, Toy
 @pytest.fixture(autouse=True)
 def _toys(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, workload in (("toy", Toy()), ("broken", Broken())):
-        monkeypatch.setitem(sys.modules, f"toys.{name}", cast("ModuleType", workload))
+        monkeypatch.setitem(sys.modules, f"toys.{name}", workload)
         monkeypatch.setitem(WORKLOADS, name, f"toys.{name}")
 
 

@@ -96,7 +96,7 @@ def test_nothing_of_a_picture_lies_outside_of_it() -> None:
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_a_workload_has_what_the_page_needs(name: str) -> None:
     workload = load(name)
-    assert workload.NAME == name
+    assert name == workload.NAME
     assert workload.TITLE
     assert workload.__doc__
     assert callable(workload.run)
