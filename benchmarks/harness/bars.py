@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 
+from benchmarks.harness.kinds import Kind, kind_of
 from benchmarks.harness.outcome import Figure, Outcome
 from benchmarks.harness.shown import number, readable
 
@@ -39,11 +40,12 @@ def picture(outcome: Outcome) -> str:
     """The figures, a group for each unit."""
     figures = [readable(figure) for figure in outcome.figures]
     units = list(dict.fromkeys(figure.unit for figure in figures))
-    groups = [[figure for figure in figures if figure.unit == unit] for unit in units]
+    bars = [(figure, kind_of(figure, outcome)) for figure in figures]
+    groups = [[bar for bar in bars if bar[0].unit == unit] for unit in units]
     labels = _LETTER * max((len(figure.name) for figure in figures), default=0)
     values = _LETTER * max((len(_value(figure)) for figure in figures), default=0)
     left = round(_EDGE + labels + 10)
-    width = round(left + _BAR + 10 + values + _EDGE)
+    width = round(left + _BAR + 10 + values + 2 * _LETTER + _EDGE)
     height = _EDGE + sum(_TITLE + _ROW * len(group) for group in groups)
     body, top = [], _EDGE
     for group in groups:
@@ -60,18 +62,28 @@ def picture(outcome: Outcome) -> str:
     )
 
 
-def _group(figures: Sequence[Figure], *, left: int, top: int) -> str:
-    longest = max(figure.series.high for figure in figures)
-    scale = _BAR / longest if longest > 0 else 0.0
-    lines = [f'  <text x="{_EDGE}" y="{top + 18}" class="unit">{escape(figures[0].unit)}</text>\n']
-    for place, figure in enumerate(figures):
-        lines.append(_bar(figure, left=left, top=top + 28 + place * _ROW, scale=scale))
+def _group(bars: Sequence[tuple[Figure, Kind]], *, left: int, top: int) -> str:
+    unit = bars[0][0].unit
+    lines = [f'  <text x="{_EDGE}" y="{top + 18}" class="unit">{escape(unit)}</text>\n']
+    longest = _longest(bars)
+    for place, (figure, kind) in enumerate(bars):
+        here = top + 28 + place * _ROW
+        lines.append(_bar(figure, kind, left=left, top=here, longest=longest))
     return "".join(lines)
 
 
-def _bar(figure: Figure, *, left: int, top: int, scale: float) -> str:
+def _longest(bars: Sequence[tuple[Figure, Kind]]) -> float:
+    """The value at the bars' end; a limit far above the others is cut off there, with an arrow."""
+    longest = max(figure.series.high for figure, _ in bars)
+    contenders = [figure.series.high for figure, kind in bars if kind != "limit"]
+    return min(longest, 1.3 * max(contenders, default=longest)) or 1.0
+
+
+def _bar(figure: Figure, kind: Kind, *, left: int, top: int, longest: float) -> str:
     series = figure.series
-    low, median, high = (left + scale * value for value in (series.low, series.median, series.high))
+    low, median, high = (
+        left + _BAR * min(value / longest, 1) for value in (series.low, series.median, series.high)
+    )
     middle = top + 9
     whisker = (
         f'  <path d="M{low:.1f} {middle}H{high:.1f}M{low:.1f} {middle - 4}v8'
@@ -79,11 +91,12 @@ def _bar(figure: Figure, *, left: int, top: int, scale: float) -> str:
         if high - low >= 1
         else ""
     )
+    arrow = "→ " if series.median > longest else ""
     return (
         f'  <text x="{left - 10}" y="{top + 14}" class="right">{escape(figure.name)}</text>\n'
         f'  <rect x="{left}" y="{top}" width="{max(median - left, 1):.1f}" height="18" rx="2" '
-        f'class="{figure.kind or "other"}"/>\n{whisker}'
-        f'  <text x="{max(median, high) + 10:.1f}" y="{top + 14}">{escape(_value(figure))}</text>\n'
+        f'class="{kind}"/>\n{whisker}'
+        f'  <text x="{max(median, high) + 10:.1f}" y="{top + 14}">{arrow}{_value(figure)}</text>\n'
     )
 
 

@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal
 
 from benchmarks.harness.repeat import Series
-
-Kind: TypeAlias = Literal["ours", "peer", "limit", ""]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,14 +24,12 @@ class Settings:
 class Figure:
     """One measured quantity, such as a contender's rows a second; `values` has one a round.
 
-    A figure of kind "limit" is what the machine can do at most, and has to stay the same from the
-    first round to the last; the page says which peers are faster than ours.
+    By its name it is ours, a limit's or a peer's: see benchmarks/harness/kinds.py.
     """
 
     name: str
     unit: str
     values: tuple[float, ...]
-    kind: Kind = ""
 
     @property
     def series(self) -> Series:
@@ -76,8 +72,8 @@ class Outcome:
     notes: Sequence[str] = field(default_factory=tuple)
 
 
-def figure(name: str, unit: str, series: Series, kind: Kind = "") -> Figure:
-    return Figure(name=name, unit=unit, values=series.values, kind=kind)
+def figure(name: str, unit: str, series: Series) -> Figure:
+    return Figure(name=name, unit=unit, values=series.values)
 
 
 def at_least(name: str, series: Series, target: float | None) -> Check:

@@ -77,13 +77,13 @@ def _summary(records: Sequence[Record]) -> str:
 def _section(record: Record) -> str:
     outcome = record.outcome
     figures = [
-        (figure.name, spread(figure.series), figure.unit, figure.kind or "-")
+        (figure.name, spread(figure.series), figure.unit)
         for figure in map(readable, outcome.figures)
     ]
     lines = [f"## {outcome.title}", "", record.about, ""]
     if figures:
         lines += [f"![{outcome.title}]({_picture(record)})", ""]
-        lines += [*_table(("figure", "median (min - max)", "unit", "kind"), figures, left=1), ""]
+        lines += [*_table(("figure", "median (min - max)", "unit"), figures, left=1), ""]
     if outcome.checks:
         head = ("ratio", "median (min - max)", "target", "result")
         lines += [*_table(head, [_cells(check) for check in outcome.checks], left=1), ""]

@@ -8,7 +8,16 @@ from typing import Protocol, cast
 from benchmarks.harness.outcome import Outcome, Settings
 
 # In the order of the page. A name is what follows `python -m benchmarks`.
-WORKLOADS: dict[str, str] = {}
+WORKLOADS: dict[str, str] = {
+    "latency": "benchmarks.workloads.latency",
+    "skew": "benchmarks.workloads.skew",
+    "startup": "benchmarks.workloads.startup",
+    "resume": "benchmarks.workloads.resume",
+    "memory": "benchmarks.workloads.memory",
+    "overhead": "benchmarks.workloads.overhead",
+    "order_cost": "benchmarks.workloads.order_cost",
+    "ledger_cost": "benchmarks.workloads.ledger_cost",
+}
 
 
 class Workload(Protocol):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from benchmarks.harness.kinds import kind_of, peer_ahead
 from benchmarks.harness.outcome import Check, Figure, Outcome
 from benchmarks.harness.repeat import Series
 
@@ -33,7 +34,7 @@ def readable(figure: Figure) -> Figure:
         return figure
     unit = figure.unit.replace("bytes", "MiB")
     values = tuple(value / _MIB for value in figure.values)
-    return Figure(name=figure.name, unit=unit, values=values, kind=figure.kind)
+    return Figure(name=figure.name, unit=unit, values=values)
 
 
 def target(check: Check) -> str:
@@ -47,25 +48,16 @@ def verdict(check: Check) -> str:
 def remarks(outcome: Outcome) -> Iterator[str]:
     """What a reader must know besides the benchmark's notes: faster peers, limits that moved."""
     for figure in outcome.figures:
-        if figure.kind == "limit" and (moved := _drift(figure)) is not None:
+        moved = _drift(figure)
+        if kind_of(figure, outcome) == "limit" and moved is not None:
             yield (
                 f"DRIFT: the limit {figure.name} moved by {moved:+.0%} from the first round to"
                 " the last; the machine was not the same throughout."
             )
-    ours = [figure for figure in outcome.figures if figure.kind == "ours"]
-    for figure in outcome.figures:
-        mine = [own.series.median for own in ours if own.unit == figure.unit]
-        if figure.kind == "peer" and mine and (times := _ahead(figure, mine)) > 1:
-            yield f"{figure.name} is ahead of ours here, by a factor of {times:.2f}."
-
-
-def _ahead(peer: Figure, ours: Sequence[float]) -> float:
-    """How many times as good a peer is as the best of ours; above 1 it wins."""
-    theirs = peer.series.median
-    # A rate is better the higher, anything else, such as seconds and bytes, the lower.
-    if peer.unit.endswith("/s"):
-        return theirs / max(ours)
-    return min(ours) / theirs
+    for check in outcome.checks:
+        if (peer := peer_ahead(check)) is not None:
+            ratio = number(check.series.median)
+            yield f"{peer} is ahead of ours: the ratio is {ratio}."
 
 
 def _drift(figure: Figure) -> float | None:

@@ -37,8 +37,8 @@ from orchestrator.plan.accounts import EpochOrigins
 from orchestrator.plan.job import JobPlan
 from orchestrator.run.session import ray_session
 
-NAME = "W8"
-TITLE = "Resuming early and late in an epoch, and after a killed worker"
+NAME = "resume"
+TITLE = "W8: resuming early and late in an epoch, and after a killed worker"
 ROWS, WINDOW, BATCH = 3_000_000, 65_536, 1_024
 EARLY, LATE = 0.1, 0.9
 STREAM_TRIES, READER_TRIES = 4, 40

@@ -22,8 +22,8 @@ from benchmarks.harness.repeat import ROOT, Contender, Reading, run_rounds
 from benchmarks.workloads.stamped_work import BATCH, read_stamps
 from benchmarks.workloads.tabular_work import write_data
 
-NAME = "W6"
-TITLE = "From the command to the first optimiser step"
+NAME = "startup"
+TITLE = "W6: from the command to the first optimiser step"
 WORKERS, EPOCHS = 2, 2
 _ROWS, _LIMIT_S = 200_000, 240.0
 

@@ -21,9 +21,9 @@ def outcome(name: str = "toy") -> Outcome:
         name=name,
         title="W0: a toy, 2 < 3",
         figures=[
-            Figure(name="P1", unit="rows/s", values=(1000.0, 1020.0, 1100.0), kind="limit"),
-            Figure(name="ours", unit="rows/s", values=(500.0, 510.0, 490.0), kind="ours"),
-            Figure(name="a peer", unit="rows/s", values=(750.0, 760.0, 740.0), kind="peer"),
+            Figure(name="P1", unit="rows/s", values=(1000.0, 1020.0, 1100.0)),
+            Figure(name="ours", unit="rows/s", values=(500.0, 510.0, 490.0)),
+            Figure(name="a peer", unit="rows/s", values=(750.0, 760.0, 740.0)),
             Figure(name="peak", unit="bytes", values=(float(3 << 20),)),
         ],
         checks=[

@@ -8,10 +8,12 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmarks.harness.bars import picture
-from benchmarks.harness.outcome import Figure, Outcome
+from benchmarks.harness.kinds import kind_of, peer_ahead
+from benchmarks.harness.outcome import Check, Figure, at_least, at_most
 from benchmarks.harness.page import DOCS, RESULTS, page, write_page
 from benchmarks.harness.record import BadRecordError, read_records, write_record
 from benchmarks.harness.registry import WORKLOADS, load
+from benchmarks.harness.repeat import Series
 from benchmarks.harness.shown import number, remarks, table
 from tests.support.outcomes import outcome, record
 
@@ -40,16 +42,26 @@ def test_the_table_has_medians_spreads_targets_and_verdicts() -> None:
 def test_a_limit_that_moved_and_a_peer_that_is_ahead_are_told() -> None:
     moved, ahead = remarks(outcome())
     assert moved.startswith("DRIFT: the limit P1 moved by +10%")
-    assert ahead == "a peer is ahead of ours here, by a factor of 1.50."
+    assert ahead == "a peer is ahead of ours: the ratio is 0.67."
 
 
-@pytest.mark.parametrize(("peer", "told"), [(1.0, 1), (3.0, 0)])
-def test_of_seconds_the_fewer_are_ahead(peer: float, told: int) -> None:
-    figures = [
-        Figure(name="ours", unit="s", values=(2.0,), kind="ours"),
-        Figure(name="peer", unit="s", values=(peer,), kind="peer"),
-    ]
-    assert len(list(remarks(Outcome(name="toy", title="T", figures=figures)))) == told
+@pytest.mark.parametrize(
+    ("check", "ahead"),
+    [
+        (at_most("ours / by hand", Series((1.2,)), None), "by hand"),
+        (at_most("ours / by hand", Series((0.8,)), None), None),
+        (at_least("ours / min(T, PC)", Series((0.8,)), None), None),
+        (at_least("eta", Series((0.8,)), None), None),
+    ],
+    ids=str,
+)
+def test_a_peer_is_ahead_by_the_sense_of_its_ratio(check: Check, ahead: str | None) -> None:
+    assert peer_ahead(check) == ahead
+
+
+def test_figures_are_ours_limits_or_peers_by_their_names() -> None:
+    found = [kind_of(figure, outcome()) for figure in outcome().figures]
+    assert found == ["limit", "ours", "peer", "other"]
 
 
 def test_a_result_comes_back_from_its_file(tmp_path: Path) -> None:
