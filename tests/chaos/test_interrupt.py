@@ -98,6 +98,9 @@ def test_the_second_signal_waits_for_nothing(job: Path) -> None:
     wait_until_gone(session, limit_s=0.0)
 
 
+# tests/unit/test_run_guard.py has the guard that does it, test_exactly_once.py a driver that is
+# killed and followed by the next one.
+@pytest.mark.slow
 def test_a_driver_that_is_killed_leaves_nothing_running(job: Path) -> None:
     run = Run(job, "killed")
     driver = run.start()

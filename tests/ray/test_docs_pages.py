@@ -7,6 +7,14 @@ import pytest
 from tests.support.docs import ROOT, carry_out
 
 
+def test_the_tutorial_can_be_begun(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    first_run = ".venv/bin/orchestrator run my_project/job.yaml"
+    second = f"{first_run} --fresh"
+    assert carry_out(ROOT / "docs" / "tutorial.md", tmp_path, until=second) > 8
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_tutorial_can_be_followed(tmp_path: Path) -> None:
     pytest.importorskip("sklearn")

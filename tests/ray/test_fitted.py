@@ -130,7 +130,7 @@ def test_a_killed_run_goes_on_with_the_state_of_its_checkpoint(folder: Path) -> 
             ["fit failed: ValueError: there is no mean", "transforms.py:"],
             marks=pytest.mark.slow,
         ),
-        ("FitsNan", 5, ["of which state['mean'][1] is nan"]),
+        pytest.param("FitsNan", 5, ["of which state['mean'][1] is nan"], marks=pytest.mark.slow),
         pytest.param(
             "CannotLoad",
             5,
@@ -171,6 +171,8 @@ def test_a_mistake_in_a_transform_gives_one_message_and_leaves_nothing_running(
     wait_until_gone(session, limit_s=0.0)
 
 
+# Its like is in tests/chaos/test_interrupt.py: before the first step, and while Ray starts.
+@pytest.mark.slow
 def test_ctrl_c_while_rows_are_measured_leaves_nothing(folder: Path) -> None:
     run = Run(folder / "job.yaml", "interrupted")
     centre = {"use": f"{CODE}:Centre", "with": {"pause_s": 60.0}}

@@ -10,6 +10,7 @@ from tests.support.data import write_rows
 from tests.support.runs import ROOT, Run, write_job
 
 CPUS = 8
+NO_TRAINING = "no place in the cluster for 2 training workers (1 CPU each): 1 of 8 CPUs"
 
 
 @pytest.fixture
@@ -39,7 +40,8 @@ def held_by_others(folder: Path, request: pytest.FixtureRequest) -> Iterator[Bus
 @pytest.mark.parametrize(
     ("held_by_others", "words"),
     [
-        (CPUS - 1, "no place in the cluster for 2 training workers (1 CPU each): 1 of 8 CPUs"),
+        # The cause is also that of the run which waits, below.
+        pytest.param(CPUS - 1, NO_TRAINING, marks=pytest.mark.slow),
         (CPUS - 2, "no place in the cluster for 2 preprocessing workers (1 CPU each): 0 of 8 CPUs"),
     ],
     indirect=["held_by_others"],
@@ -64,6 +66,7 @@ def test_a_run_that_has_waited_for_room_goes_on_once_there_is_some(
     run = a_run(folder, held_by_others, name="waited", limit="5m")
     driver = run.start()
     driver.wait_for("the word of it", lambda: len(run.events("starved")) == 1)
+    assert NO_TRAINING in str(run.events("starved")[0]["cause"])
     held_by_others.give_back()
     assert "starved" in driver.finish()
     assert run.step() == 20

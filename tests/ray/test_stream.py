@@ -109,7 +109,7 @@ def expected(plan: JobPlan, step: int = 0) -> dict[tuple[int, int], list[int]]:
     return {(e, s): rows_between(order, e, s * BATCH, (s + 1) * BATCH).tolist() for e, s in steps}
 
 
-@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_every_global_batch_is_the_rows_of_the_order(data: Path, workers: int) -> None:
     plan = make_plan(data, workers=workers)
     assert global_batches(plan) == expected(plan)

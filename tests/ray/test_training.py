@@ -126,7 +126,12 @@ def test_a_finished_run_does_nothing_and_more_epochs_continue_it(
             ["KeyError", "colour"],
             marks=pytest.mark.slow,
         ),
-        ("training.task=tests.support.task:NanTask", 1, ["nan", "in step 1 (epoch 1): rows "]),
+        pytest.param(
+            "training.task=tests.support.task:NanTask",
+            1,
+            ["nan", "in step 1 (epoch 1): rows "],
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             "training.task=tests.support.task:ColourTask",
             5,

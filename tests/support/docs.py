@@ -107,16 +107,21 @@ def read_page(page: Path) -> Iterator[FileBlock | Command]:
         above = ""
 
 
-def carry_out(page: Path, folder: Path, *, only: Sequence[str] = ()) -> int:
+def carry_out(
+    page: Path, folder: Path, *, only: Sequence[str] = (), until: str | None = None
+) -> int:
     """Follows a page word by word in a folder, and returns how many commands it ran.
 
     Args:
         only: the verbs of the commands to run; the others are passed over. None are all.
+        until: a command before which it ends.
     """
     ran = 0
     for block in read_page(page):
         if isinstance(block, FileBlock):
             _write(block, folder)
+        elif until is not None and block.text == until:
+            break
         elif block.is_run and (not only or any(word in block.text.split() for word in only)):
             _check(block, page, folder)
             ran += 1
