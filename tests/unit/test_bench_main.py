@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.__main__ import main
+from benchmarks.harness.guards import GUARDS
 from benchmarks.harness.record import read_records
 from benchmarks.harness.registry import WORKLOADS
 from orchestrator.cli import bench
@@ -31,7 +32,15 @@ def test_a_result_is_printed_and_kept(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_a_missed_target_fails_where_it_is_to(tmp_path: Path) -> None:
-    assert main(["toy", "--folder", str(tmp_path), "--quick", "--check"]) == 1
+    assert main(["toy", "--folder", str(tmp_path), "--check"]) == 1
+
+
+@pytest.mark.parametrize(("guard", "code"), [(0.3, 0), (0.7, 1)])
+def test_a_small_variant_fails_below_its_guard_and_not_below_the_target(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, guard: float, code: int
+) -> None:
+    monkeypatch.setitem(GUARDS, "toy", {"ours / P1": guard})
+    assert main(["toy", "--folder", str(tmp_path), "--quick", "--check"]) == code
 
 
 def test_after_a_benchmark_that_fails_the_others_are_run(

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmarks.harness.bars import picture
+from benchmarks.harness.guards import GUARDS, LostGuardError, guarded
 from benchmarks.harness.kinds import kind_of, peer_ahead
 from benchmarks.harness.outcome import Check, Figure, at_least, at_most
 from benchmarks.harness.page import DOCS, RESULTS, page, write_page
@@ -127,3 +128,18 @@ def test_the_stored_results_are_what_the_page_shows() -> None:
     for name, each in records.items():
         drawn = DOCS / "pictures" / f"bench-{name}.svg"
         assert drawn.read_text(encoding="utf-8") == picture(each.outcome)
+
+
+def test_a_small_variant_is_held_against_its_guards_alone() -> None:
+    found = guarded(outcome(), {"toy": {"ours / P": 0.4}})
+    assert [(check.target, check.met) for check in found.checks] == [
+        (0.4, True),
+        (None, None),
+        (None, None),
+    ]
+    with pytest.raises(LostGuardError, match='toy: no ratio "theirs" for its guard, only ours'):
+        guarded(outcome(), {"toy": {"theirs": 0.4}})
+
+
+def test_guards_are_those_of_benchmarks() -> None:
+    assert GUARDS.keys() <= WORKLOADS.keys()
