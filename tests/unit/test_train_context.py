@@ -48,7 +48,7 @@ def numbers(record: TrainRecord | ValidationRecord) -> dict[str, float]:
     return {"step": record.step, **loss, **record.metrics}
 
 
-@pytest.mark.parametrize("workers", [2, 3])
+@pytest.mark.parametrize("workers", [pytest.param(2, marks=pytest.mark.slow), 3])
 def test_any_number_of_workers_trains_the_same_model(workers: int, tmp_path: Path) -> None:
     alone = rank_jobs.own_loop(plan_of(tmp_path / "alone"))
     plan = plan_of(tmp_path / "ranks")

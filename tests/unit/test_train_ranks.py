@@ -17,7 +17,8 @@ LONG = 50  # what is promised to agree for another number of workers
 
 
 @pytest.mark.parametrize(
-    ("workers", "micro", "clip"), [(2, None, None), (3, None, 0.5), (3, 4, 1.0)]
+    ("workers", "micro", "clip"),
+    [(2, None, None), pytest.param(3, None, 0.5, marks=pytest.mark.slow), (3, 4, 1.0)],
 )
 def test_any_number_of_ranks_trains_the_same_model(
     workers: int, micro: int | None, clip: float | None, tmp_path: Path
@@ -65,7 +66,7 @@ def test_the_first_rank_shares_its_running_means_before_a_validation(tmp_path: P
     assert run_ranks(3, rank_jobs.share_buffers, folder=tmp_path) == [[5.0, 5.0, 5.0]] * 3
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow), 3])
 def test_a_validation_counts_each_row_once(workers: int, tmp_path: Path) -> None:
     alone = rank_jobs.evaluate(ConvTask(), UNEVEN, 2)
     for rank in run_ranks(workers, rank_jobs.evaluate, ConvTask(), UNEVEN, 2, folder=tmp_path):
@@ -75,7 +76,7 @@ def test_a_validation_counts_each_row_once(workers: int, tmp_path: Path) -> None
             assert here["id"] == pytest.approx(34.5)
 
 
-@pytest.mark.parametrize("workers", [2, 3])
+@pytest.mark.parametrize("workers", [pytest.param(2, marks=pytest.mark.slow), 3])
 def test_a_summary_of_all_rows_is_the_same_float_for_any_number_of_ranks(
     workers: int, tmp_path: Path
 ) -> None:
