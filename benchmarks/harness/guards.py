@@ -10,7 +10,17 @@ from dataclasses import replace
 from benchmarks.harness.outcome import Outcome
 
 # Benchmark -> ratio -> guard; a ratio whose name is not always the same is named by its beginning.
-GUARDS: dict[str, dict[str, float]] = {}
+GUARDS: dict[str, dict[str, float]] = {
+    "tabular": {"eta = ours": 0.15, "ours / DataLoader, windows": 0.25},
+    "overhead": {"automatic / best of the sweep": 0.2},
+    "latency": {"8 workers": 0.7},
+    "skew": {"a batch in 10 takes 10x: strict": 0.4},
+    "startup": {"ours / tuned script, cold": 1.3, "epoch boundary": 250.0},
+    "resume": {"a reader: at 90 % / at 10 %": 1.6, "SIGKILL of a rank": 30.0},
+    "memory": {"peak / what the plan says": 4.0},
+    "order_cost": {"tabular: strict over relaxed": 0.5},
+    "ledger_cost": {"ledger on over off": 0.8},
+}
 
 
 class LostGuardError(Exception):
