@@ -20,7 +20,7 @@ from orchestrator.plan.stages import Stage
 from orchestrator.plan.tuning import LEAST_PREFETCHED
 
 _BLOCKS = 4_000
-_CONSUMERS = (1, 8, 64, 256)
+_CONSUMERS = (1, 8, 64)
 # Consumers that share a process.
 _TOGETHER = 32
 _CALLS = 5_000
