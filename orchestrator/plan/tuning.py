@@ -10,10 +10,10 @@ from orchestrator.spec.scaling import PoolSpec, ScalingSpec
 # fetched ahead of a step, has to last longer than from one look to the next.
 _LOOK_S = 0.1
 _LOOKS_AHEAD = 2
-# Without a measurement: deep enough for windows of a few hundredths of a second.
-_UNMEASURED_IN_FLIGHT = 6
-# A call that is queued at one worker cannot be taken by another that is free.
+# A call that is queued at one worker cannot be taken by another that is free; and what all calls of
+# a worker give may lie in the object store at once, waiting for its turn.
 _IN_FLIGHT = (2, 8)
+_IN_FLIGHT_BYTES = 128 << 20
 # Blocks a training worker fetches ahead of the one in hand: one to go on with, one on its way.
 LEAST_PREFETCHED, _MOST_PREFETCHED = 2, 8
 _PREFETCHED_BYTES = 64 << 20
@@ -114,8 +114,10 @@ def _cpus(cost: MeasuredCost | None) -> float:
 
 
 def _in_flight(cost: MeasuredCost | None, geometry: StreamGeometry) -> int:
-    if cost is None:
-        return _UNMEASURED_IN_FLIGHT
-    rows = min(geometry.window_steps * geometry.batch, geometry.rows)
     low, high = _IN_FLIGHT
-    return max(low, min(high, 1 + math.ceil(_LOOKS_AHEAD * _LOOK_S / max(1e-6, cost.row_s * rows))))
+    if cost is None:
+        return low
+    rows = min(geometry.window_steps * geometry.batch, geometry.rows)
+    wanted = 1 + math.ceil(_LOOKS_AHEAD * _LOOK_S / max(1e-6, cost.row_s * rows))
+    in_memory = int(_IN_FLIGHT_BYTES / max(1.0, cost.row_bytes * rows))
+    return max(low, min(high, wanted, in_memory))

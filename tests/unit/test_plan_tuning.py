@@ -8,7 +8,8 @@ from orchestrator.plan.geometry import aligned_window, cut_stream
 from orchestrator.plan.resources import ClusterCapacity
 from orchestrator.plan.tuning import MeasuredCost, most_auto_workers, prefetched, tune_pool
 from orchestrator.spec.scaling import PoolSpec, ScalingSpec
-from tests.support.plans import make_index, make_plan
+from tests.support.orders import rows_between
+from tests.support.plans import make_index, make_plan, make_spec
 
 GEOMETRY = cut_stream(
     rows=100_000,
@@ -82,16 +83,14 @@ def test_what_the_spec_says_is_done() -> None:
 
 def test_no_choice_changes_a_batch_nor_the_fingerprint() -> None:
     plan = make_plan(capacity=ClusterCapacity(cpus=32, gpus=0, cores=2, embedded=True))
-    tuned = plan.measured(cost(1e-3, busy=0.05, row_bytes=1e5))
+    tuned = plan.measured(cost(1e-3, busy=0.05, row_bytes=1e7))
     assert tuned.train.geometry.superblock_steps < plan.train.geometry.superblock_steps
     assert tuned.fingerprint == plan.fingerprint
     for epoch in range(2):
         before, after = (p.train.sample_order() for p in (plan, tuned))
         rows = plan.train.geometry.rows
-        assert (
-            before.rows_between(epoch, 0, rows).tolist()
-            == after.rows_between(epoch, 0, rows).tolist()
-        )
+        rows_then = rows_between(before, epoch, 0, rows).tolist()
+        assert rows_then == rows_between(after, epoch, 0, rows).tolist()
 
 
 @given(st.integers(1, 10**7), st.integers(1, 10**6), st.integers(1, 10**5))
@@ -105,5 +104,6 @@ def test_an_aligned_window_is_about_as_long_as_asked_for(
 
 def test_windows_of_a_plan_end_where_fragments_do() -> None:
     index = make_index((131_072,) * 16, row_bytes=152)
-    order = make_plan(train=index, batch=1024).train.sample_order()
+    spec = make_spec(training={"global_batch_size": 1024})
+    order = make_plan(spec, train=index).train.sample_order()
     assert order.read_amplification() == 1.0
