@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.quick and args.write_docs:
         parser.error("--write-docs: got --quick as well, wanted a full run for the page")
     try:
-        names = chosen(args.workloads)
+        names = chosen(args.workloads, quick=args.quick and not args.list)
         if args.list:
             for name in names:
                 print(f"{name:<12}  {load(name).TITLE}")

@@ -19,6 +19,9 @@ WORKLOADS: dict[str, str] = {
     "order_cost": "benchmarks.workloads.order_cost",
     "ledger_cost": "benchmarks.workloads.ledger_cost",
 }
+# What `--quick` runs where none is named: the small variants that are done in half a minute or so.
+# Those of the others start Ray more often, and have to be asked for by name.
+QUICK = ("tabular", "skew", "memory", "overhead", "order_cost")
 
 
 class Workload(Protocol):
@@ -39,8 +42,8 @@ def load(name: str) -> Workload:
     return cast("Workload", importlib.import_module(WORKLOADS[name]))
 
 
-def chosen(names: Sequence[str]) -> list[str]:
-    """The benchmarks of these names, each once, or all where none is named.
+def chosen(names: Sequence[str], *, quick: bool = False) -> list[str]:
+    """The benchmarks of these names, each once, or all (all that are quick) where none is named.
 
     Raises:
         UnknownWorkloadError: one of them does not exist.
@@ -51,4 +54,4 @@ def chosen(names: Sequence[str]) -> list[str]:
             question = f'; did you mean "{close[0]}"?' if close else ""
             known = ", ".join(WORKLOADS)
             raise UnknownWorkloadError(f'no benchmark "{name}"{question} (benchmarks: {known})')
-    return list(dict.fromkeys(names)) or list(WORKLOADS)
+    return list(dict.fromkeys(names)) or list(QUICK if quick else WORKLOADS)
