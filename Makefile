@@ -21,7 +21,7 @@ FLIGHTS := data/flights
 SOURCES := orchestrator pipelines benchmarks tests
 
 .PHONY: help setup quickstart flights test test-unit test-ray test-chaos test-all lint types layers check \
-	format docs clean
+	bench bench-quick bench-setup format docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +77,15 @@ layers: $(STAMP) ## Imports go down the layers only
 	$(BIN)/lint-imports
 
 check: lint types layers test-unit ## What to run before each commit
+
+bench: $(STAMP) ## Measure beside limits and peers, an hour or so; writes docs/benchmarks.md
+	$(BIN)/python -m benchmarks --write-docs
+
+bench-quick: $(STAMP) ## Small variants of all benchmarks; fails where a ratio has got worse
+	$(BIN)/python -m benchmarks --quick --check
+
+bench-setup: $(STAMP) ## Install the peers that `make bench` compares with where they are there
+	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --editable '.[bench]'
 
 format: $(STAMP) ## Rewrite the sources as `make lint` wants them
 	$(BIN)/ruff check --fix $(SOURCES)

@@ -1,7 +1,7 @@
 """What a benchmark found: figures, ratios held against their targets, and notes."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -22,7 +22,10 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One measured quantity, such as a contender's rows a second; `values` has one a round."""
+    """One measured quantity, such as a contender's rows a second; `values` has one a round.
+
+    By its name it is ours, a limit's or a peer's: see benchmarks/harness/kinds.py.
+    """
 
     name: str
     unit: str
@@ -67,9 +70,6 @@ class Outcome:
     figures: Sequence[Figure] = field(default_factory=tuple)
     checks: Sequence[Check] = field(default_factory=tuple)
     notes: Sequence[str] = field(default_factory=tuple)
-
-    def to_json(self) -> dict[str, object]:
-        return asdict(self)
 
 
 def figure(name: str, unit: str, series: Series) -> Figure:

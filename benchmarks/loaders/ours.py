@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import ray
+import ray.data
 from torch import Tensor
 
 from benchmarks.harness.drain import drain
@@ -13,13 +14,15 @@ from benchmarks.harness.repeat import ROOT, Reading
 from orchestrator.data.feed import Feed
 from orchestrator.data.parquet_index import index_parquet
 from orchestrator.data.pipeline import build_stream
-from orchestrator.data.split import ExactDataConfig
+from orchestrator.data.split import split_stream, take_blocks
 from orchestrator.plan.job import JobPlan, build_plan
 from orchestrator.plan.resources import ClusterCapacity
-from orchestrator.plan.stream import PREFETCHED_BLOCKS
 from orchestrator.run.cluster import ENVIRONMENT, capacity_of, start_embedded
 from orchestrator.spec.job import JobSpec
 from orchestrator.spec.runtime import RuntimeSpec
+
+# Workers that have not started by then never will.
+_START_S = 300
 
 
 def plan_stream(
@@ -63,12 +66,8 @@ def read_stream(plan: JobPlan) -> Iterator[dict[str, Tensor]]:
 
     (stream, superblocks), *_ = plan.streams_from(0)
     dataset = build_stream(stream, root=ROOT, workers=1, superblocks=superblocks)
-    (shards,) = ExactDataConfig().configure({"train": dataset}, 1, None, None)
-    # None takes blocks as they are, which Ray's hint of the type forgets.
-    whole: int = None  # type: ignore[assignment]
-    blocks = shards["train"].iter_batches(
-        batch_size=whole, batch_format="pyarrow", prefetch_batches=PREFETCHED_BLOCKS
-    )
+    (shard,) = split_stream(dataset, 1, at_once=True).readers
+    blocks = take_blocks(shard, stream)
     feed = Feed(
         blocks,
         stream.geometry,
@@ -93,6 +92,8 @@ def run(
     key: str,
     epochs: int = 1,
     step_s: float = 0.0,
+    until: float = 1.0,
+    whole_pool: bool = False,
     store_bytes: int | None = None,
     cpus: int = 8,
     order: str = "strict",
@@ -100,7 +101,12 @@ def run(
     scaling: dict[str, object] | None = None,
     arguments: dict[str, object] | None = None,
 ) -> Reading:
-    """One repetition on a Ray of its own."""
+    """One repetition on a Ray of its own.
+
+    Args:
+        whole_pool: whether nothing is read before all workers have started, where there are so
+            many of them that the start would be most of the time.
+    """
     runtime = RuntimeSpec(cpus=cpus, object_store=store_bytes or "auto", working_dir=str(ROOT))
     capacity = capacity_of(runtime)
     plan = plan_stream(
@@ -118,7 +124,9 @@ def run(
     with tempfile.TemporaryDirectory(prefix="ob") as folder:
         start_embedded(runtime, capacity, Path(folder), log_to_driver=False)
         try:
+            if whole_pool:
+                ray.data.DataContext.get_current().wait_for_min_actors_s = _START_S
             rows = plan.train.index.rows * epochs
-            return drain(read_stream(plan), rows=rows, key=key, step_s=step_s)
+            return drain(read_stream(plan), rows=rows, key=key, step_s=step_s, until=until)
         finally:
             ray.shutdown()

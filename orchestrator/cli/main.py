@@ -23,6 +23,7 @@ VERBS = {
     "diff": ("orchestrator.cli.diff", "name the first step at which two runs saw other rows"),
     "plan": ("orchestrator.cli.plan", "show what a job would do, without starting anything"),
     "validate": ("orchestrator.cli.validate", "check a job spec and the code it names"),
+    "bench": ("orchestrator.cli.bench", "measure the stream beside limits and other loaders"),
     "schema": ("orchestrator.cli.schema", "print the JSON Schema of job specs"),
 }
 INTERRUPTED = 130

@@ -7,7 +7,8 @@ import pyarrow as pa
 import ray
 
 from orchestrator.data.deaths import named_deaths
-from orchestrator.data.pipeline import map_in_pool, number_windows, stream_context
+from orchestrator.data.pipeline import map_in_pool, stream_context
+from orchestrator.data.window_numbers import number_windows
 from orchestrator.errors import DataError
 from orchestrator.plan.stages import Stage
 
@@ -45,19 +46,20 @@ def _collect(
     worker: type, task: object, windows: int, stage: Stage, uses: Sequence[str]
 ) -> list[bytes]:
     with stream_context([stage]):
-        dataset = map_in_pool(number_windows(windows), worker, task, stage, batch_format="numpy")
+        numbers = number_windows(windows, readers=stage.workers[1])
+        dataset = map_in_pool(numbers, worker, task, stage, batch_format="numpy")
     blocks = cast(
         "Iterable[pa.Table]", dataset.iter_batches(batch_size=None, batch_format="pyarrow")
     )
-    numbers: list[int] = []
+    order: list[int] = []
     found: list[bytes] = []
     for block in named_deaths(blocks, uses, through_coordinator=False):
-        numbers += block[WINDOW].to_pylist()
+        order += block[WINDOW].to_pylist()
         for of_window in block[FOUND].to_pylist():
             found += of_window
-    if numbers != list(range(windows)):
+    if order != list(range(windows)):
         raise DataError(
             f"transform {uses[-1]}: the pass over the rows gave other windows than it was asked"
-            f" for: {len(numbers)} of {windows}, or not in their order"
+            f" for: {len(order)} of {windows}, or not in their order"
         )
     return found

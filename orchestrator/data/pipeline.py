@@ -6,19 +6,17 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import ray.data
 from ray.data import ActorPoolStrategy, DataContext, Dataset, ExecutionOptions, ExecutionResources
 
 from orchestrator.data.deaths import CALL_RETRIES
 from orchestrator.data.fitted import FittedState
 from orchestrator.data.reader import MapStage, ReadStage, ShareStage, StageTask
+from orchestrator.data.window_numbers import number_windows
 from orchestrator.plan.open_epoch import OpenEpoch, windows_left
 from orchestrator.plan.resources import NUMBERING_CPUS, SHARING_CPUS
 from orchestrator.plan.stages import Stage
-from orchestrator.plan.stream import StreamPlan
+from orchestrator.plan.stream import WINDOW_BYTES, StreamPlan
 
-# Window numbers in one block of the input: small enough to start at once, few enough for millions.
-_NUMBERS_PER_TASK = 2000
 # One worker with one call under way: so the blocks of one superblock never mix with another's, and
 # each goes to its rank although nothing else keeps an order.
 _SHARING = Stage(
@@ -56,8 +54,11 @@ def build_stream(
         fitted=fitted,
     )
     stages = [*stream.stages, *([_SHARING] if task.gathers else [])]
-    with stream_context(stages, relaxed_for=workers if stream.relaxed else None):
-        dataset = number_windows(len(windows), one_task=stream.relaxed)
+    ahead = blocks_ahead(stream, workers, gathered=task.gathers)
+    with stream_context(stages, in_order=not stream.relaxed, blocks_ahead=ahead):
+        dataset = number_windows(
+            len(windows), readers=stream.stages[0].workers[1], one_task=stream.relaxed
+        )
         for position, stage in enumerate(stream.stages):
             dataset = map_in_pool(
                 dataset,
@@ -69,19 +70,6 @@ def build_stream(
         if task.gathers:
             dataset = map_in_pool(dataset, ShareStage, task, _SHARING, batch_format="pyarrow")
     return dataset
-
-
-def number_windows(count: int, *, one_task: bool = False) -> Dataset:
-    """The numbers 0..count-1 in the column `id`, one a block.
-
-    Args:
-        one_task: slower, but the numbers come in about their order where Ray keeps none.
-    """
-    tasks = 1 if one_task else max(1, count // _NUMBERS_PER_TASK)
-    numbers = ray.data.range(count, override_num_blocks=tasks)
-    # One number a block, so one window a task. Also what keeps Ray from fusing the reader with
-    # the range, which would hand all the windows to a single task.
-    return numbers.repartition(target_num_rows_per_block=1, strict=True)
 
 
 def map_in_pool(
@@ -110,12 +98,33 @@ def map_in_pool(
         )
 
 
+def blocks_ahead(stream: StreamPlan, workers: int, *, gathered: bool) -> int:
+    """How many blocks a call may have made that Ray has not taken yet.
+
+    Ray looks at a call about ten times a second, and takes all that is there. With Ray's own 2, a
+    call stands still where it makes blocks faster, or several for one superblock. All that a call
+    gives are the blocks of one window, whose rows it holds anyway; of a larger window than a plan
+    would choose, as many as such a one would give. Ray counts them in its memory budget.
+
+    Args:
+        gathered: whether a superblock is one block until it is shared out.
+    """
+    geometry = stream.geometry
+    superblocks = min(
+        geometry.superblocks_per_window, WINDOW_BYTES // max(1, stream.superblock_bytes)
+    )
+    return max(superblocks, workers) + 1 if gathered else max(1, superblocks) * workers + 1
+
+
 @contextmanager
-def stream_context(stages: Sequence[Stage], *, relaxed_for: int | None = None) -> Iterator[None]:
+def stream_context(
+    stages: Sequence[Stage], *, in_order: bool = True, blocks_ahead: int | None = None
+) -> Iterator[None]:
     """Ray Data's settings for streams through these stages, leaving the caller's as they were.
 
     Args:
-        relaxed_for: the number of training workers, where blocks need not keep their order.
+        in_order: whether blocks must keep their order.
+        blocks_ahead: how many of a call may be there that Ray has not taken; None leaves it to Ray.
     """
     context = DataContext.get_current().copy()
     # One byte: every block is cut to a single row, a rank's whole share of a superblock.
@@ -127,12 +136,10 @@ def stream_context(stages: Sequence[Stage], *, relaxed_for: int | None = None) -
     context.raise_original_map_exception = True
     # A validation stream rests between two validations, and that is no failure.
     context.execution_no_progress_timeout_s = -1
-    if relaxed_for is not None:
-        # How many blocks a call may be ahead of Ray, which looks at it about ten times a second.
-        # With Ray's own 2, sharing out one superblock among many workers would take many looks.
-        context._max_num_blocks_in_streaming_gen_buffer = relaxed_for + 1
+    if blocks_ahead is not None:
+        context._max_num_blocks_in_streaming_gen_buffer = blocks_ahead
     context.execution_options = ExecutionOptions(
-        preserve_order=relaxed_for is None,
+        preserve_order=in_order,
         resource_limits=ExecutionResources(
             cpu=NUMBERING_CPUS + sum(stage.most_cpus for stage in stages),
             gpu=sum(stage.most_gpus for stage in stages),

@@ -1,5 +1,6 @@
 """What runs in the preprocessing workers: windows in, one block a rank of each superblock out."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -7,18 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from orchestrator.data.blame import RowsAtHand, with_blame
 from orchestrator.data.blocks import Share, gather_blocks, make_block, open_block, share_out
-from orchestrator.data.codec import Columns
+from orchestrator.data.codec import Column, Columns
 from orchestrator.data.fitted import FittedState
 from orchestrator.data.memory import keep_freed_memory
 from orchestrator.data.transforms import BoundTransform, apply_all, bind_transforms, in_pieces
 from orchestrator.data.window_reader import WindowRows, window_reader
 from orchestrator.plan.geometry import Superblock
 from orchestrator.plan.open_epoch import OpenEpoch, windows_left
-from orchestrator.plan.origins import Origins
+from orchestrator.plan.origins import Origins, Rows
 from orchestrator.plan.stream import StreamPlan
 
 # A rank that has no row of an epoch's short last step still takes part in it, with these rows at
@@ -101,6 +101,26 @@ class StageTask:
         return epoch if self.stream.epochs_differ else 0
 
 
+@dataclass(slots=True)
+class Spent:
+    """What a reader has spent so far: seconds on rows read and on rows worked on, bytes made."""
+
+    read_rows: int = 0
+    read_s: float = 0.0
+    work_rows: int = 0
+    work_s: float = 0.0
+    made_bytes: int = 0
+
+    def read(self, rows: int, seconds: float) -> None:
+        self.read_rows += rows
+        self.read_s += seconds
+
+    def work(self, blocks: Sequence[pa.Table], rows: int, seconds: float) -> None:
+        self.work_rows += rows
+        self.work_s += seconds
+        self.made_bytes += sum(block.nbytes for block in blocks)
+
+
 class ReadStage:
     """Reads windows and applies the first transforms; constructed once in each worker."""
 
@@ -111,8 +131,9 @@ class ReadStage:
         self._order = task.stream.sample_order()
         self._reader = window_reader(task.stream, root=task.root, fitted=task.fitted)
         self._windows = windows_left(task.stream.geometry, task.superblocks, task.open_epoch)
+        self.spent = Spent()
 
-    def __call__(self, batch: dict[str, NDArray[np.int64]]) -> Iterator[pa.Table]:
+    def __call__(self, batch: dict[str, Rows]) -> Iterator[pa.Table]:
         """Window numbers, counted from the start of the stream, to blocks in the stream's order."""
         for number in batch["id"]:
             yield from self._window(int(self._windows[number]))
@@ -121,19 +142,44 @@ class ReadStage:
         task, geometry = self._task, self._task.stream.geometry
         names = geometry.superblocks_of_window(number)
         epoch = task.epoch_of(names.start)
+        began = time.perf_counter()
         window = self._order.window(epoch, number % geometry.windows_per_epoch)
         read = self._reader.read(window)
         left = [geometry.superblock(name) for name in names if task.is_left(name)]
         parts = [_by_rank(task, superblock, window.start) for superblock in left]
         picked = read.arranged[np.concatenate([places for places, _ in parts])]
-        source, origins, stop = _picked(read, picked), read.origins.take(picked), 0
+        order: Rows | None = None
+        if task.stream.transforms_first:
+            all_left = len(left) == len(names)
+            source, origins, order = self._transformed(read, picked, epoch, all_left=all_left)
+        else:
+            source, origins = _picked(read, picked), read.origins.take(picked)
+        self.spent.read(len(origins), time.perf_counter() - began)
+        stop = 0
         for superblock, (places, cuts) in zip(left, parts, strict=True):
+            began = time.perf_counter()
             start, stop = stop, stop + len(places)
-            found = origins.take(slice(start, stop))
-            take = partial(_copy, source, start)
-            columns = task.apply(self._transforms, take, found, epoch)
-            blocks = _blocks(superblock, columns, found, cuts)
-            yield from [gather_blocks(list(blocks))] if task.gathers else blocks
+            if order is not None:
+                part = order[start:stop]
+                columns, found = _taken(source, part), origins.take(part)
+            else:
+                found = origins.take(slice(start, stop))
+                take = partial(_copy, source, start)
+                columns = task.apply(self._transforms, take, found, epoch)
+            blocks = list(_blocks(superblock, columns, found, cuts))
+            self.spent.work(blocks, len(places), time.perf_counter() - began)
+            yield from [gather_blocks(blocks)] if task.gathers else blocks
+
+    def _transformed(
+        self, read: WindowRows, picked: Rows, epoch: int, *, all_left: bool
+    ) -> tuple[Columns, Origins, Rows]:
+        """The picked rows after the transforms, as they were read, and their places in these."""
+        source, origins, places = read.columns, read.origins, picked
+        if not all_left:
+            needed, places = np.unique(picked, return_inverse=True)
+            source, origins = _picked(read, needed), origins.take(needed)
+        take = partial(_copy, source, 0)
+        return self._task.apply(self._transforms, take, origins, epoch), origins, places
 
 
 class MapStage:
@@ -173,16 +219,21 @@ class ShareStage:
         return share_out(block)
 
 
-def _picked(read: WindowRows, picked: NDArray[np.int64]) -> Columns:
+def _picked(read: WindowRows, picked: Rows) -> Columns:
     """The picked rows of a window, whose own columns are let go one by one.
 
     A column at a time, so that it stays in the cache while its rows are picked at random.
     """
+    return {name: _take(read.columns.pop(name), picked) for name in list(read.columns)}
+
+
+def _taken(source: Columns, picked: Rows) -> Columns:
+    return {name: _take(column, picked) for name, column in source.items()}
+
+
+def _take(column: Column, picked: Rows) -> Column:
     # The places are ours: no need to check each once more.
-    return {
-        name: read.columns.pop(name).take(picked, axis=0, mode="clip")
-        for name in list(read.columns)
-    }
+    return column.take(picked, axis=0, mode="clip")
 
 
 def _copy(source: Columns, start: int, part: slice) -> Columns:
@@ -191,13 +242,11 @@ def _copy(source: Columns, start: int, part: slice) -> Columns:
     return {name: column[part].copy() for name, column in source.items()}
 
 
-def _by_rank(
-    task: StageTask, superblock: Superblock, window_start: int
-) -> tuple[NDArray[np.int64], list[int]]:
+def _by_rank(task: StageTask, superblock: Superblock, window_start: int) -> tuple[Rows, list[int]]:
     """Places in the window of the superblock's rows, rank after rank, and where each rank ends."""
     geometry = task.stream.geometry
     stand_in = np.full(STAND_IN_ROWS, superblock.first_step * geometry.batch - window_start)
-    spans: list[NDArray[np.int64]] = []
+    spans: list[Rows] = []
     cuts, total = [], 0
     for rank in range(task.workers):
         for step in range(superblock.first_step, superblock.first_step + superblock.steps):

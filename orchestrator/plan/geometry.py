@@ -4,6 +4,7 @@ Neither the lanes nor the size of a superblock change what is in a global batch:
 rows are shared among workers, superblocks how they travel.
 """
 
+import math
 from dataclasses import dataclass
 
 MOST_LANES = 32
@@ -155,6 +156,18 @@ def choose_window_steps(*, steps_per_epoch: int, batch: int, window_rows: int) -
     if steps > 8:
         steps = -(-steps // 8) * 8
     return min(steps, steps_per_epoch)
+
+
+def aligned_window(rows: int, fragment_rows: int, batch: int) -> int:
+    """A window of about `rows` rows that ends where a fragment of the usual size ends.
+
+    Else nearly every window begins and ends inside a fragment, which is then read by two tasks.
+    `rows` where nothing near it does.
+    """
+    # In eights of batches, as a longer window is rounded to.
+    unit = math.lcm(fragment_rows, batch * 8)
+    aligned = max(1, round(rows / unit)) * unit
+    return aligned if rows / 2 <= aligned <= rows * 3 / 2 else rows
 
 
 def choose_superblock_steps(*, steps_per_epoch: int, window_steps: int, most: int) -> int:

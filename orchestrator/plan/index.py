@@ -2,30 +2,19 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.errors import DataError
+from orchestrator.plan.fragments import Fragment as Fragment
+from orchestrator.plan.fragments import Fragments
 
 _COLUMNS_HINT = "name the columns that all sources have in dataset.train.columns"
 # Files that a message names.
 _SHOWN = 3
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Fragment:
-    """The smallest unit that is read as a whole: one row group of one Parquet file.
-
-    `bytes` is the size of its wanted columns in memory, uncompressed.
-    """
-
-    path: str
-    row_group: int
-    rows: int
-    bytes: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,18 +52,30 @@ class IndexedSource:
 class DatasetIndex:
     """All fragments of one split; the row with number r is row r of their concatenation.
 
-    `mixed` has the sources that are mixed, end to end; it is empty where there is but one.
+    `mixed` has the sources that are mixed, end to end; it is empty where there is but one. However
+    the fragments are given, they are kept as columns of numbers: there may be millions of them.
     """
 
-    fragments: tuple[Fragment, ...]
+    fragments: Sequence[Fragment]
     columns: tuple[Column, ...]
     sources: tuple[SourceFile, ...] = ()
     mixed: tuple[IndexedSource, ...] = ()
 
-    @cached_property
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fragments", Fragments.of(self.fragments))
+
+    def __getstate__(self) -> dict[str, object]:
+        """What travels to workers: not what has been computed meanwhile."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @property
+    def _table(self) -> Fragments:
+        return Fragments.of(self.fragments)
+
+    @property
     def fragment_rows(self) -> NDArray[np.int64]:
         """Rows of each fragment, int64 [fragments]."""
-        return np.array([fragment.rows for fragment in self.fragments], dtype=np.int64)
+        return self._table.rows
 
     @cached_property
     def fragment_starts(self) -> NDArray[np.int64]:
@@ -87,11 +88,11 @@ class DatasetIndex:
 
     @property
     def bytes(self) -> int:
-        return sum(fragment.bytes for fragment in self.fragments)
+        return int(self._table.bytes.sum())
 
     @property
     def files(self) -> int:
-        return len({fragment.path for fragment in self.fragments})
+        return len(self._table.paths)
 
     @property
     def bytes_per_row(self) -> float:
@@ -104,16 +105,16 @@ class DatasetIndex:
         if row < 0 or row >= self.rows:
             raise IndexError(f"row {row} of a data set of {self.rows} rows")
         inside = row - int(self.fragment_starts[number])
-        return self.fragments[number].path, self._before[number] + inside
+        return self.fragments[number].path, int(self._before[number]) + inside
 
     @cached_property
-    def _before(self) -> list[int]:
-        """How many rows of its file come before each fragment."""
-        rows: dict[str, int] = {}
-        before = []
-        for fragment in self.fragments:
-            before.append(rows.get(fragment.path, 0))
-            rows[fragment.path] = before[-1] + fragment.rows
+    def _before(self) -> NDArray[np.int64]:
+        """How many rows of its file come before each fragment, int64 [fragments]."""
+        by_file = np.argsort(self._table.file, kind="stable")
+        file, rows = self._table.file[by_file], self.fragment_rows[by_file]
+        starts = np.cumsum(rows) - rows
+        before = np.empty_like(starts)
+        before[by_file] = starts - starts[np.searchsorted(file, file)]
         return before
 
     def digest(self, root: str) -> str:
@@ -122,8 +123,11 @@ class DatasetIndex:
         Paths count relative to `root`, so that moving the whole job elsewhere changes nothing.
         """
         text = hashlib.sha256()
-        for f in self.fragments:
-            text.update(f"{_relative(f.path, root)}\0{f.row_group}\0{f.rows}\n".encode())
+        table = self._table
+        paths = [_relative(path, root) for path in table.paths]
+        columns = (table.file.tolist(), table.row_group.tolist(), table.rows.tolist())
+        for file, group, rows in zip(*columns, strict=True):
+            text.update(f"{paths[file]}\0{group}\0{rows}\n".encode())
         for path, content in self.listing(root).items():
             text.update(f"{path}\0{content}\n".encode())
         for column in self.columns:
@@ -152,7 +156,7 @@ def join_indexes(indexes: Mapping[str, DatasetIndex], *, where: str) -> DatasetI
     owners: dict[str, str] = {}
     for name, index in indexes.items():
         _check_like(model, index, f"{where}.{first}", f"{where}.{name}")
-        for path in dict.fromkeys(fragment.path for fragment in index.fragments):
+        for path in Fragments.of(index.fragments).paths:
             if (owner := owners.setdefault(path, name)) != name:
                 raise DataError(
                     f"{where}.{name}: {path} is a file of {where}.{owner} too, and a row belongs"

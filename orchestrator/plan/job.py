@@ -15,6 +15,7 @@ from orchestrator.plan.origins import Counts
 from orchestrator.plan.preflight import find_problems, find_warnings, refusal
 from orchestrator.plan.resources import ClusterCapacity, ResourcePlan, job_resources
 from orchestrator.plan.stream import StreamPlan, plan_streams
+from orchestrator.plan.tuning import MeasuredCost
 from orchestrator.spec.job import JobSpec
 from orchestrator.spec.transform import Split
 from orchestrator.units import Interval
@@ -35,6 +36,7 @@ class JobPlan:
     fingerprint: Fingerprint
     transform_hashes: Mapping[str, str]
     warnings: tuple[str, ...]
+    cost: MeasuredCost | None
 
     @property
     def workers(self) -> int:
@@ -64,6 +66,23 @@ class JobPlan:
             capacity=self.resources.capacity,
             fitted={fit.use for fit in self.fitted},
             counts=counts,
+            cost=self.cost,
+        )
+
+    def measured(self, cost: MeasuredCost) -> "JobPlan":
+        """The plan for what the training rows have been found to cost; its batches are the same.
+
+        Raises:
+            PlanError: it cannot be carried out.
+        """
+        return _assemble(
+            self.spec,
+            {stream.split: stream.index for stream in self.streams},
+            {stream.split: stream.counting for stream in self.streams},
+            transform_hashes=self.transform_hashes,
+            capacity=self.resources.capacity,
+            fitted={fit.use for fit in self.fitted},
+            cost=cost,
         )
 
     def validation_due(self, step: int) -> bool:
@@ -111,6 +130,7 @@ def build_plan(
     capacity: ClusterCapacity,
     fitted: Collection[str] = (),
     counts: Mapping[Split, Counts] | None = None,
+    cost: MeasuredCost | None = None,
 ) -> JobPlan:
     """The plan of a job.
 
@@ -118,17 +138,43 @@ def build_plan(
         transform_hashes: the source fingerprint of each transform the spec refers to.
         fitted: those of the transforms whose class is a fitted one.
         counts: how many units each row gives, where that has been counted.
+        cost: of the training rows, once that has been measured.
 
     Raises:
         PlanError: what was asked for cannot be done, with every reason.
     """
-    indexes: dict[Split, DatasetIndex | None] = {"train": train, "validation": validation}
+    indexes: dict[Split, DatasetIndex] = {"train": train}
+    if validation is not None:
+        indexes["validation"] = validation
     fitted_on = {use: train.digest(spec.runtime.working_dir) for use in fitted}
     counting = {
         split: _counting(spec, split, index, transform_hashes, counts or {}, fitted_on)
         for split, index in indexes.items()
     }
-    streams = plan_streams(spec, train, validation, capacity, counting)
+    return _assemble(
+        spec,
+        indexes,
+        counting,
+        transform_hashes=transform_hashes,
+        capacity=capacity,
+        fitted=fitted,
+        cost=cost,
+    )
+
+
+def _assemble(
+    spec: JobSpec,
+    indexes: Mapping[Split, DatasetIndex],
+    counting: Mapping[Split, Counting | None],
+    *,
+    transform_hashes: Mapping[str, str],
+    capacity: ClusterCapacity,
+    fitted: Collection[str],
+    cost: MeasuredCost | None,
+) -> JobPlan:
+    streams = plan_streams(
+        spec, indexes["train"], indexes.get("validation"), capacity, counting, cost
+    )
     geometry = streams["train"].geometry
     total = spec.training.steps or (spec.training.epochs or 0) * geometry.steps_per_epoch
     resources = job_resources(
@@ -158,19 +204,18 @@ def build_plan(
         fingerprint=order_fingerprint(spec, train_stream, transform_hashes),
         transform_hashes=transform_hashes,
         warnings=tuple(find_warnings(spec, train_stream, kept, resources, total)),
+        cost=cost,
     )
 
 
 def _counting(
     spec: JobSpec,
     split: Split,
-    index: DatasetIndex | None,
+    index: DatasetIndex,
     hashes: Mapping[str, str],
     counts: Mapping[Split, Counts],
     fitted_on: Mapping[str, str],
 ) -> Counting | None:
-    if index is None:
-        return None
     transforms = tuple(transform for transform in spec.transforms if split in transform.splits)
     root = spec.runtime.working_dir
     planned = plan_counting(transforms, index, hashes, root, fitted_on=fitted_on)

@@ -11,12 +11,9 @@ from orchestrator.plan.geometry import (
 )
 from orchestrator.plan.mixture_report import mixture_problems, mixture_warnings
 from orchestrator.plan.resources import ClusterCapacity, ResourcePlan
-from orchestrator.plan.stream import StreamPlan
+from orchestrator.plan.stream import COPIES_OF_A_WINDOW, StreamPlan
 from orchestrator.spec.job import JobSpec
 from orchestrator.units import format_bytes
-
-# A window is held twice while it is read: as it comes and in its order.
-_COPIES_OF_A_WINDOW = 2
 
 
 def find_problems(
@@ -137,7 +134,7 @@ def _device_problems(spec: JobSpec) -> Iterator[str]:
 
 def _memory_problems(train: StreamPlan, capacity: ClusterCapacity) -> Iterator[str]:
     readers = train.stages[0].workers[1]
-    needed = _COPIES_OF_A_WINDOW * train.window_bytes * readers
+    needed = COPIES_OF_A_WINDOW * train.window_bytes * readers
     if capacity.memory_bytes is not None and needed > capacity.memory_bytes:
         yield (
             f"{readers} preprocessing workers read windows of {format_bytes(train.window_bytes)},"

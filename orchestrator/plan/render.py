@@ -2,13 +2,15 @@
 
 import textwrap
 from collections.abc import Iterator
+from dataclasses import asdict
 
 from pydantic import JsonValue
 
 from orchestrator.plan.job import JobPlan
+from orchestrator.plan.memory import stream_memory
 from orchestrator.plan.mixture_report import mixture_json, mixture_text
 from orchestrator.plan.resources import Need
-from orchestrator.plan.stream import PREFETCHED_BLOCKS, StreamPlan
+from orchestrator.plan.stream import StreamPlan
 from orchestrator.units import Interval, format_bytes, format_count
 
 _WIDTH = 100
@@ -57,6 +59,10 @@ def render_json(plan: JobPlan) -> dict[str, JsonValue]:
         "superblock_bytes_per_worker": _held_bytes(plan),
         "window_rows": geometry.window_steps * geometry.batch,
         "window_bytes": plan.train.window_bytes,
+        "prefetch_blocks": plan.train.prefetch_blocks,
+        "tasks_in_flight": plan.train.stages[0].tasks_in_flight,
+        "measured": None if plan.cost is None else asdict(plan.cost),
+        "store_bytes": stream_memory(plan.train, plan.cost).total,
         "read_amplification": plan.train.sample_order().read_amplification(),
         "validate_every_steps": plan.validate_every if plan.validation else None,
         "fitted": [{"use": fit.use, "position": fit.position} for fit in plan.fitted],
@@ -108,9 +114,11 @@ def _topics(plan: JobPlan) -> Iterator[tuple[str, str]]:
         "superblock",
         f"{_number(geometry.superblock_steps, 'step')}, {format_bytes(train.superblock_bytes)}"
         f" before the transforms; a worker holds {format_bytes(_held_bytes(plan))} and fetches"
-        f" {PREFETCHED_BLOCKS} more of these ahead",
+        f" {train.prefetch_blocks} more of these ahead",
     )
     yield "window", _window(plan)
+    yield "tuning", _tuning(plan)
+    yield "memory", _memory(plan)
     if plan.fitted:
         yield "fitted", "\n".join(_fitted(plan))
     yield "resources", "\n".join(_needs(plan.resources.needs))
@@ -122,6 +130,22 @@ def _topics(plan: JobPlan) -> Iterator[tuple[str, str]]:
         yield "validations", f"{every} and at the end, {format_count(count)} in all"
     yield "run directory", str(plan.run_dir)
     yield "fingerprint", f"{plan.fingerprint.digest[:16]} of the order"
+
+
+def _tuning(plan: JobPlan) -> str:
+    """How the preprocessing is driven, and whether that has been measured."""
+    stage = plan.train.stages[0]
+    chosen = (
+        f"{_number(stage.workers[1], 'preprocessing worker')} of {_amount(stage.cpus, 'CPU')},"
+        f" {_number(stage.tasks_in_flight, 'window')} queued at each"
+    )
+    cost = plan.cost
+    if cost is None:
+        return f"{chosen}; measured when the run starts, where the spec leaves it open"
+    return (
+        f"{chosen}: {cost.row_s * 1e6:,.3g} us a row measured ({cost.read_s / cost.row_s:.0%} of it"
+        f" reading, {1 - cost.busy:.0%} waiting), {format_bytes(int(cost.row_bytes))} a row"
+    )
 
 
 def _guess(plan: JobPlan) -> str | None:
@@ -226,6 +250,16 @@ def _window(plan: JobPlan) -> str:
     return (
         f"{format_count(rows)} rows, {size}, {geometry.windows_per_epoch} an epoch; each row is"
         f" read {amplification:.2f} times"
+    )
+
+
+def _memory(plan: JobPlan) -> str:
+    memory = stream_memory(plan.train, plan.cost)
+    counted = "" if plan.cost else "; counted before the transforms"
+    return (
+        f"{format_bytes(memory.total)} of object store keep it going:"
+        f" {format_bytes(memory.made)} made and waiting for their turn,"
+        f" {format_bytes(memory.passed_on)} at the workers{counted}"
     )
 
 

@@ -165,9 +165,9 @@ class ResourcePlan:
 
 
 def auto_workers(
-    *, capacity: ClusterCapacity, taken: Sequence[Need], pools: Sequence[Stage]
+    *, capacity: ClusterCapacity, taken: Sequence[Need], pools: Sequence[Stage], most: int
 ) -> int:
-    """Workers of each preprocessing pool where the spec leaves it open: one a core, if they fit.
+    """Workers of each preprocessing pool where the spec leaves it open: `most`, if they fit.
 
     Args:
         taken: what everything else in the job needs.
@@ -181,7 +181,7 @@ def auto_workers(
         own = [Bundle(count=workers, cpus=pool.cpus, gpus=pool.gpus) for pool in pools]
         return fit_together([*fixed, *own], capacity.machines)
 
-    return max(1, largest_number(fits, capacity.cores))
+    return max(1, largest_number(fits, most))
 
 
 def stage_needs(stages: Sequence[Stage], *, what: str, sharing: bool = False) -> list[Need]:

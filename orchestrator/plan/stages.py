@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from orchestrator.plan.tuning import Tuning
 from orchestrator.spec.scaling import PoolSpec
 from orchestrator.spec.transform import Split, TransformSpec
 
@@ -32,7 +33,12 @@ class Stage:
 
 
 def make_stages(
-    transforms: Sequence[TransformSpec], *, split: Split, pool: PoolSpec, auto_workers: int
+    transforms: Sequence[TransformSpec],
+    *,
+    split: Split,
+    pool: PoolSpec,
+    auto_workers: int,
+    tuning: Tuning,
 ) -> tuple[Stage, ...]:
     """The stages of one split; the first one reads.
 
@@ -59,10 +65,10 @@ def make_stages(
             Stage(
                 transforms=tuple(transform for transform, _ in group),
                 positions=tuple(position for _, position in group),
-                cpus=(settings.cpus if settings and settings.cpus else pool.cpus),
+                cpus=(settings.cpus if settings and settings.cpus else tuning.cpus),
                 gpus=settings.gpus if settings else 0.0,
                 workers=(settings.workers if settings and settings.workers else workers),
-                tasks_in_flight=pool.tasks_in_flight,
+                tasks_in_flight=tuning.tasks_in_flight,
             )
         )
     return tuple(stages)

@@ -5,7 +5,12 @@ from dataclasses import dataclass
 from functools import partial
 
 from orchestrator.plan.counting import Counting
-from orchestrator.plan.geometry import StreamGeometry, cut_stream, default_lanes
+from orchestrator.plan.geometry import (
+    StreamGeometry,
+    aligned_window,
+    cut_stream,
+    default_lanes,
+)
 from orchestrator.plan.index import DatasetIndex
 from orchestrator.plan.mixture import MixedOrder, Order
 from orchestrator.plan.order import SampleOrder
@@ -13,17 +18,29 @@ from orchestrator.plan.origins import Rows
 from orchestrator.plan.resources import ClusterCapacity, auto_workers, job_resources
 from orchestrator.plan.sources import Mixture, find_mixture, mixed_bytes_per_row
 from orchestrator.plan.stages import Stage, make_stages
+from orchestrator.plan.tuning import (
+    LEAST_PREFETCHED,
+    MeasuredCost,
+    most_auto_workers,
+    prefetched,
+    transform_first,
+    tune_pool,
+)
 from orchestrator.spec.job import JobSpec
 from orchestrator.spec.transform import Split, TransformSpec
 
 # A window is what one task reads: long enough to outlast Ray's scheduling quantum, small enough
 # that several fit in memory. A superblock is what a worker holds of it at a time.
 WINDOW_BYTES = 64 << 20
-SUPERBLOCK_BYTES = 16 << 20
+SUPERBLOCK_BYTES = 32 << 20
 MOST_WINDOW_ROWS = 1 << 20
-MOST_SUPERBLOCK_STEPS = 64
-# Blocks a worker fetches ahead of the one in hand: one to go on with, one on its way.
-PREFETCHED_BLOCKS = 2
+MOST_SUPERBLOCK_STEPS = 256
+# Seconds that a reader may work on a superblock: the first batch waits for the first of them.
+_SUPERBLOCK_S = 1.0
+# A preprocessing worker holds a window as it is read, and as it is put in order.
+COPIES_OF_A_WINDOW = 2
+# The part of a machine's memory that workers which mostly wait may take with their windows.
+_PART_OF_MEMORY = 1 / 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +50,8 @@ class StreamPlan:
     `epochs_differ` is true for training; every pass over the validation rows is the same.
     `mixture` tells apart the sources where there are several. `relaxed`
     means that the superblocks of an epoch come in the order in which they are ready.
+    `prefetch_blocks` are fetched by a training worker ahead of the one in hand. `transforms_first`
+    means that the rows of a window are put in order after the transforms, not before.
     """
 
     split: Split
@@ -46,6 +65,8 @@ class StreamPlan:
     counting: Counting | None = None
     mixture: Mixture | None = None
     relaxed: bool = False
+    prefetch_blocks: int = LEAST_PREFETCHED
+    transforms_first: bool = False
 
     def sample_order(self) -> Order:
         """The order of the rows, as arithmetic."""
@@ -101,56 +122,85 @@ def plan_streams(
     validation: DatasetIndex | None,
     capacity: ClusterCapacity,
     counting: Mapping[Split, Counting | None],
+    cost: MeasuredCost | None = None,
 ) -> dict[Split, StreamPlan]:
-    """The stream of the training rows, and that of the validation rows where there are any."""
-    scaling = spec.scaling
-    kept = make_stages(spec.transforms, split="validation", pool=scaling.validation, auto_workers=1)
-    # With none in the pools that are left open: what remains of the cluster is theirs.
-    pools = make_stages(spec.transforms, split="train", pool=scaling.preprocessing, auto_workers=0)
-    relaxed = spec.dataset.order == "relaxed"
-    fixed = job_resources(
-        scaling, pools, kept if validation is not None else (), capacity, relaxed=relaxed
+    """The stream of the training rows, and that of the validation rows where there are any.
+
+    Args:
+        cost: of the training rows, once it has been measured.
+    """
+    scaling, shuffle = spec.scaling, spec.dataset.shuffle
+    window = shuffle.rows if shuffle.type == "window" else None
+    mixture = find_mixture(spec.dataset.train, train)
+    geometry = _geometry(spec, train, counting["train"], window, mixture, cost)
+    tuning = tune_pool(scaling.preprocessing, cost, geometry)
+    kept = make_stages(
+        spec.transforms,
+        split="validation",
+        auto_workers=1,
+        pool=scaling.validation,
+        tuning=tune_pool(scaling.validation, None, geometry),
     )
+    stages = partial(
+        make_stages, spec.transforms, split="train", pool=scaling.preprocessing, tuning=tuning
+    )
+    relaxed = spec.dataset.order == "relaxed"
+    # With none in the pools that are left open: what remains of the cluster is theirs.
+    open_pools = stages(auto_workers=0)
+    fixed = job_resources(
+        scaling, open_pools, kept if validation is not None else (), capacity, relaxed=relaxed
+    )
+    row_bytes = mixed_bytes_per_row(train, mixture)
     workers = auto_workers(
         capacity=capacity,
         taken=fixed.needs,
-        pools=[stage for stage in pools if not stage.workers[1]],
+        pools=[stage for stage in open_pools if not stage.workers[1]],
+        most=most_auto_workers(
+            scaling.preprocessing,
+            tuning,
+            capacity.cores,
+            _memory_for(capacity, row_bytes * geometry.window_steps * geometry.batch),
+        ),
     )
-    shuffle = spec.dataset.shuffle
-    window = shuffle.rows if shuffle.type == "window" else None
-    mixture = find_mixture(spec.dataset.train, train)
+    trained = stages(auto_workers=workers)
     streams: dict[Split, StreamPlan] = {}
     streams["train"] = StreamPlan(
         split="train",
         index=train,
-        geometry=_geometry(spec, train, counting["train"], window, mixture),
+        geometry=geometry,
         counting=counting["train"],
-        stages=make_stages(
-            spec.transforms,
-            split="train",
-            pool=scaling.preprocessing,
-            auto_workers=workers,
-        ),
+        stages=trained,
         seed=spec.seed,
         shuffle_fragments=shuffle.type != "none",
         shuffle_rows=shuffle.type == "window",
         epochs_differ=True,
         mixture=mixture,
         relaxed=relaxed,
+        prefetch_blocks=prefetched(scaling, cost, geometry, trained[0].workers[1]),
+        transforms_first=transform_first(cost, geometry, WINDOW_BYTES),
     )
     if validation is not None:
         streams["validation"] = StreamPlan(
             split="validation",
             index=validation,
-            geometry=_geometry(spec, validation, counting["validation"], None, None),
+            geometry=_geometry(spec, validation, counting["validation"], None, None, None),
             counting=counting["validation"],
             stages=kept,
             seed=spec.seed,
             shuffle_fragments=False,
             shuffle_rows=False,
             epochs_differ=False,
+            prefetch_blocks=prefetched(scaling, None, geometry, 1),
         )
     return streams
+
+
+def _memory_for(capacity: ClusterCapacity, window_bytes: float) -> int:
+    """How many workers the machine has memory for, beside everything else."""
+    if capacity.memory_bytes is None:
+        return capacity.cores
+    held = COPIES_OF_A_WINDOW * max(1.0, window_bytes)
+    return int(capacity.memory_bytes * _PART_OF_MEMORY / held)
 
 
 def _geometry(
@@ -159,6 +209,7 @@ def _geometry(
     counting: Counting | None,
     window: int | str | None,
     mixture: Mixture | None,
+    cost: MeasuredCost | None,
 ) -> StreamGeometry:
     """The cuts of a stream; `window` None is for one whose rows are not permuted in windows."""
     # Of a stream that nothing is left of there is a plan too, to say so with.
@@ -172,6 +223,8 @@ def _geometry(
         rows = window
     else:
         rows = max(batch, min(MOST_WINDOW_ROWS, int(WINDOW_BYTES / row_bytes)))
+        if counting is None and mixture is None:
+            rows = aligned_window(rows, int(index.fragment_rows.max(initial=1)), batch)
     fixed = spec.scaling.superblock_steps
     return cut_stream(
         rows=total,
@@ -180,10 +233,17 @@ def _geometry(
         window_rows=rows,
         window_is_order=window is not None,
         superblock_steps=None if fixed == "auto" else fixed,
-        most_superblock_steps=max(
-            1, min(MOST_SUPERBLOCK_STEPS, int(SUPERBLOCK_BYTES / (row_bytes * batch)))
-        ),
+        most_superblock_steps=_most_superblock_steps(row_bytes, batch, cost),
     )
+
+
+def _most_superblock_steps(row_bytes: float, batch: int, cost: MeasuredCost | None) -> int:
+    """A superblock is held as it leaves the transforms; Ray's work is the same for any size."""
+    if cost is None:
+        return max(1, min(MOST_SUPERBLOCK_STEPS, int(SUPERBLOCK_BYTES / (row_bytes * batch))))
+    in_memory = SUPERBLOCK_BYTES / (max(1.0, cost.row_bytes) * batch)
+    in_time = _SUPERBLOCK_S / (max(1e-9, cost.row_s) * batch)
+    return max(1, min(MOST_SUPERBLOCK_STEPS, int(in_memory), int(in_time)))
 
 
 def _samples(index: DatasetIndex, counting: Counting | None, mixture: Mixture | None) -> int:

@@ -11,10 +11,10 @@ from typing import cast
 
 import psutil
 import ray
-import torch
 from ray._private.authentication.authentication_token_setup import (
     maybe_enable_token_auth_if_token_available,
 )
+from ray._private.node import Node as RayNode
 from ray.exceptions import RayError
 
 from orchestrator.errors import ClusterError
@@ -93,16 +93,18 @@ def start_embedded(
     """
     _protect_token()
     try:
-        ray.init(
-            address="local",
-            num_cpus=int(capacity.cpus),
-            num_gpus=int(capacity.gpus),
-            object_store_memory=None if runtime.object_store == "auto" else runtime.object_store,
-            include_dashboard=False,
-            log_to_driver=log_to_driver,
-            logging_level=logging.WARNING,
-            _temp_dir=str(folder),
-        )
+        with _few_processes():
+            ray.init(
+                address="local",
+                num_cpus=int(capacity.cpus),
+                num_gpus=int(capacity.gpus),
+                object_store_memory=(
+                    None if runtime.object_store == "auto" else runtime.object_store
+                ),
+                log_to_driver=log_to_driver,
+                logging_level=logging.WARNING,
+                _temp_dir=str(folder),
+            )
     except _START_ERRORS as error:
         raise ClusterError(f"cannot start an embedded Ray: {error}") from error
 
@@ -146,6 +148,25 @@ def environment_kept() -> Iterator[None]:
         for name in os.environ.keys() - before.keys():
             del os.environ[name]
         os.environ.update(before)
+
+
+@contextmanager
+def _few_processes() -> Iterator[None]:
+    """Has a Ray that is started in this block do without two of its processes.
+
+    One serves the dashboard, the other asks for more machines: a Ray of a single run has no use for
+    them. Ray has no setting for it: without a dashboard it starts that process all the same, and
+    waits for it (2.60).
+    """
+    left_out = {"start_api_server", "start_monitor"}
+    starters = {name: getattr(RayNode, name) for name in left_out}
+    for name in left_out:
+        setattr(RayNode, name, lambda *_, **__: None)
+    try:
+        yield
+    finally:
+        for name, starter in starters.items():
+            setattr(RayNode, name, starter)
 
 
 def _protect_token() -> None:
@@ -211,4 +232,6 @@ def _local_gpus() -> int:
 
 
 def _has_gpu() -> bool:
+    import torch  # by far the longest import, and only this needs it
+
     return bool(torch.cuda.is_available())

@@ -27,9 +27,14 @@ def describe_run(plan: JobPlan, directory: RunDirectory) -> None:
     replace_file(directory.path / DATA_FILE, data_record(plan))
     if plan.spec.checkpoint.ledger and plan.is_counted:
         write_description(directory.path, describe_order(plan))
-    replace_file(directory.plan, json.dumps(render_json(plan), indent=1))
+    write_plan(plan, directory)
     # Last: with it, the directory is that of a run.
     replace_file(directory.job, dump_job(plan.spec))
+
+
+def write_plan(plan: JobPlan, directory: RunDirectory) -> None:
+    """Writes down what a reader of the run needs of its plan."""
+    replace_file(directory.plan, json.dumps(render_json(plan), indent=1))
 
 
 def _environment(plan: JobPlan) -> Mapping[str, object]:

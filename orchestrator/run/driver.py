@@ -11,6 +11,7 @@ from ray.train import TrainingFailedError
 
 from orchestrator.checkpoint.attempts import Attempt
 from orchestrator.checkpoint.manifest import CheckpointInfo
+from orchestrator.data.fitted import FittedState
 from orchestrator.errors import JobFailedError, OrchestratorError
 from orchestrator.jsonl import JsonLinesWriter, read_json_lines
 from orchestrator.plan.job import JobPlan
@@ -18,12 +19,14 @@ from orchestrator.report.records import parse_events
 from orchestrator.report.status import last_word
 from orchestrator.run.changes import check_unchanged
 from orchestrator.run.counting import count_plan
+from orchestrator.run.describe import write_plan
 from orchestrator.run.directory import RunDirectory
 from orchestrator.run.export import export_model
 from orchestrator.run.failure import Failure, GiveUp, decide, describe_failure
 from orchestrator.run.fit import fit
 from orchestrator.run.interrupt import Interrupts
 from orchestrator.run.lease import Lease
+from orchestrator.run.measuring import CostProbe
 from orchestrator.run.preprocessing import Preprocessing
 from orchestrator.run.starvation import StarvationWatch, find_shortage
 from orchestrator.run.watch import AttemptWatch
@@ -45,6 +48,16 @@ class Driver:
         self._events = events
         self._lease = lease
         self._preprocessing = Preprocessing(plan, directory, events)
+        self._probe = CostProbe(directory, events)
+
+    def begin(self) -> None:
+        """Starts what can be done while Ray starts."""
+        if self._plan.is_counted and not self._plan.fitted:
+            self._probe.begin(self._plan)
+
+    def close(self) -> None:
+        """Ends what goes on in the background."""
+        self._probe.close()
 
     def steps_done(self) -> int:
         """Steps of the run that its newest valid checkpoint holds."""
@@ -70,6 +83,7 @@ class Driver:
                 watch = self._watch(attempt, interrupts, say)
                 with interrupts.noted():
                     fitted = self._preprocessing.of(attempt, check=watch.check)
+                    self._tune(fitted, watch.check)
                     fit(self._plan, self._directory, attempt, fitted, check=watch.check)
             except (TrainingFailedError, RayError) as error:
                 # Of a run that is another driver's by now, the failures are no news.
@@ -119,6 +133,13 @@ class Driver:
             except RayError as error:
                 failures.append(describe_failure(error, step=0))
                 self._end_or_go_on(failures, error)
+
+    def _tune(self, fitted: tuple[FittedState, ...], check: Callable[[], None]) -> None:
+        """Lets what the first rows cost choose what the spec leaves open."""
+        tuned = self._probe.applied_to(self._plan, fitted, check=check)
+        if tuned is not self._plan:
+            self._plan = tuned
+            write_plan(tuned, self._directory)
 
     def _watch(
         self, attempt: Attempt, interrupts: Interrupts, say: Callable[[str], None]

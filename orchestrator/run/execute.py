@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 from rich.console import Console
@@ -63,8 +63,8 @@ def execute(
         interrupts.handled(),
         hold_lease(directory.path, say=say) as lease,
         JsonLinesWriter(directory.events) as events,
+        closing(Driver(plan, directory, events, lease)) as driver,
     ):
-        driver = Driver(plan, directory, events, lease)
         # Asked in any case: it refuses to go on from a checkpoint of other rows.
         steps_done = driver.steps_done()
         done = plan.is_counted and steps_done >= plan.total_steps
@@ -76,6 +76,7 @@ def execute(
             if not done:
                 with display, follower:
                     display.phase("starting Ray")
+                    driver.begin()
                     with _session(plan, directory, log_to_driver=log_to_driver):
                         interrupts.install_again()
                         driver.train(interrupts, say=display.phase)

@@ -1,23 +1,24 @@
 """One attempt: the plan from a step on, as one `fit()` of Ray Train."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from ray.data import Dataset
+from ray.data import DataIterator
 from ray.train import RunConfig, ScalingConfig
-from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.config import FailureConfig
 
 from orchestrator.checkpoint.attempts import Attempt
 from orchestrator.checkpoint.open_epoch import read_open_epoch
 from orchestrator.data.fitted import FittedState
 from orchestrator.data.pipeline import build_stream
-from orchestrator.data.split import ExactDataConfig
+from orchestrator.data.split import SplitStream, end_stream, split_stream
 from orchestrator.plan.job import JobPlan
 from orchestrator.plan.open_epoch import OpenEpoch
+from orchestrator.plan.stream import StreamPlan
 from orchestrator.run.apart import run_apart
 from orchestrator.run.cluster import collective_backend
 from orchestrator.run.directory import RunDirectory
+from orchestrator.run.trainer import AttemptTrainer, ProcessGroup, free_places
 from orchestrator.train.config import WorkerConfig
 from orchestrator.train.worker import train_worker
 
@@ -39,28 +40,39 @@ def fit(
     Raises:
         ray.train.TrainingFailedError: with the errors of the workers.
     """
-    run_apart(lambda: _trainer(plan, directory, attempt, fitted).fit(), check)
+    streams: dict[str, SplitStream] = {}
+
+    def work() -> None:
+        open_epoch = _open_epoch(plan, directory, attempt)
+        for stream, superblocks in plan.streams_from(attempt.step, open_epoch):
+            streams[stream.split] = _begin(plan, stream, superblocks, open_epoch, fitted)
+        readers = {split: stream.readers for split, stream in streams.items()}
+        config = _worker_config(plan, directory, attempt, open_epoch, fitted, readers)
+        _trainer(plan, directory, attempt, config).fit()
+
+    try:
+        run_apart(work, check)
+    finally:
+        # Whatever of the attempt is left holds places that the next one needs.
+        for stream in tuple(streams.values()):
+            end_stream(stream)
+        free_places()
 
 
 def _trainer(
-    plan: JobPlan, directory: RunDirectory, attempt: Attempt, fitted: tuple[FittedState, ...]
-) -> TorchTrainer:
+    plan: JobPlan, directory: RunDirectory, attempt: Attempt, config: WorkerConfig
+) -> AttemptTrainer:
     scaling = plan.spec.scaling
-    open_epoch = _open_epoch(plan, directory, attempt)
-    config = _worker_config(plan, directory, attempt, open_epoch, fitted)
-    return TorchTrainer(
-        train_worker,
-        train_loop_config={"config": config},
+    return AttemptTrainer(
+        lambda: train_worker(config),
         scaling_config=ScalingConfig(
             num_workers=plan.workers,
             use_gpu=scaling.gpus_per_worker > 0,
             resources_per_worker=_worker_resources(plan),
         ),
-        torch_config=TorchConfig(
+        backend_config=ProcessGroup(
             backend=collective_backend(gpus_per_worker=scaling.gpus_per_worker)
         ),
-        datasets=_streams(plan, attempt.step, open_epoch, fitted),
-        dataset_config=ExactDataConfig(),
         run_config=RunConfig(
             # A name of its own: under the old one Ray would resume from a file of its own.
             name=f"attempt-{attempt.number}",
@@ -68,6 +80,29 @@ def _trainer(
             failure_config=FailureConfig(max_failures=0, controller_failure_limit=0),
         ),
     )
+
+
+def _begin(
+    plan: JobPlan,
+    stream: StreamPlan,
+    superblocks: range,
+    open_epoch: OpenEpoch | None,
+    fitted: tuple[FittedState, ...],
+) -> SplitStream:
+    """Builds a stream and, on a single machine, lets it flow while the training workers start.
+
+    On several, the workers are placed first: preprocessing could take the room from them on each
+    of the nodes, although there is enough for both.
+    """
+    dataset = build_stream(
+        stream,
+        root=Path(plan.spec.runtime.working_dir),
+        workers=plan.workers,
+        superblocks=superblocks,
+        open_epoch=open_epoch if stream.split == "train" else None,
+        fitted=fitted,
+    )
+    return split_stream(dataset, plan.workers, at_once=len(plan.resources.capacity.machines) == 1)
 
 
 def _open_epoch(plan: JobPlan, directory: RunDirectory, attempt: Attempt) -> OpenEpoch | None:
@@ -78,33 +113,13 @@ def _open_epoch(plan: JobPlan, directory: RunDirectory, attempt: Attempt) -> Ope
     return read_open_epoch(directory.path / "checkpoints" / attempt.checkpoint, cursor)
 
 
-def _streams(
-    plan: JobPlan,
-    step: int,
-    open_epoch: OpenEpoch | None,
-    fitted: tuple[FittedState, ...],
-) -> dict[str, Dataset | Callable[[], Dataset]]:
-    """The data sets of an attempt that begins after `step` steps."""
-    root = Path(plan.spec.runtime.working_dir)
-    return {
-        stream.split: build_stream(
-            stream,
-            root=root,
-            workers=plan.workers,
-            superblocks=superblocks,
-            open_epoch=open_epoch if stream.split == "train" else None,
-            fitted=fitted,
-        )
-        for stream, superblocks in plan.streams_from(step, open_epoch)
-    }
-
-
 def _worker_config(
     plan: JobPlan,
     directory: RunDirectory,
     attempt: Attempt,
     open_epoch: OpenEpoch | None,
     fitted: tuple[FittedState, ...],
+    readers: Mapping[str, Sequence[DataIterator]],
 ) -> WorkerConfig:
     chosen = None
     if attempt.checkpoint is not None and attempt.checkpoint_digest is not None:
@@ -117,6 +132,7 @@ def _worker_config(
         step=attempt.step,
         checkpoint=chosen,
         fitted=fitted,
+        readers=readers,
         open_epoch=open_epoch,
     )
 

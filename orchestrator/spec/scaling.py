@@ -12,10 +12,15 @@ class PoolSpec(SpecModel):
         default="auto",
         description='Actors, [min, max] or one number for both; "auto" lets the plan choose.',
     )
-    cpus: Positive = Field(default=1.0, description="CPUs of each actor.")
-    tasks_in_flight: Count = Field(
-        default=6,
-        description="Calls queued at each actor, so that it never waits for the next one.",
+    cpus: Positive | Auto = Field(
+        default="auto",
+        description='CPUs of each actor; "auto" gives it one, or a part of one where a '
+        "measurement of the first rows shows that it waits for most of its time.",
+    )
+    tasks_in_flight: Count | Auto = Field(
+        default="auto",
+        description="Calls queued at each actor, so that it never waits for the next one; "
+        '"auto" lets a measurement of the first rows choose.',
     )
 
 
@@ -44,6 +49,11 @@ class ScalingSpec(SpecModel):
     superblock_steps: Count | Auto = Field(
         default="auto",
         description='Steps that travel in one block of the stream; "auto" lets the plan choose.',
+    )
+    prefetch_blocks: Count | Auto = Field(
+        default="auto",
+        description="Blocks that a training worker fetches ahead of the one in hand; "
+        '"auto" lets a measurement of the first rows choose.',
     )
     preprocessing: PoolSpec = Field(
         default_factory=PoolSpec, description="Pool that reads and preprocesses training rows."

@@ -1,7 +1,10 @@
 """What the driver tells each training worker."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from ray.data import DataIterator
 
 from orchestrator.data.fitted import FittedState
 from orchestrator.plan.job import JobPlan
@@ -15,7 +18,8 @@ class WorkerConfig:
     `step` is the number of steps of the whole run that are done; `checkpoint` is the name and the
     digest of the checkpoint they load, None at the start of a run. `open_epoch` says which steps of
     the epoch are done, where these are not just its first ones. `fitted` has the states of the
-    fitted transforms, which go into every checkpoint.
+    fitted transforms, which go into every checkpoint. `readers` has the streams by their split,
+    with one reader for each rank.
     """
 
     plan: JobPlan
@@ -25,4 +29,5 @@ class WorkerConfig:
     step: int
     checkpoint: tuple[str, str] | None
     fitted: tuple[FittedState, ...]
+    readers: Mapping[str, Sequence[DataIterator]]
     open_epoch: OpenEpoch | None = None

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator
 
-import ray.train
-
 from orchestrator.data.deaths import named_deaths
 from orchestrator.data.feed import Feed, LocalBatch, begin_early
+from orchestrator.data.split import take_blocks
 from orchestrator.plan.geometry import Cursor
 from orchestrator.plan.open_epoch import OpenEpoch
-from orchestrator.plan.stream import PREFETCHED_BLOCKS, StreamPlan
+from orchestrator.plan.stream import StreamPlan
 from orchestrator.train.config import WorkerConfig
 from orchestrator.train.passes import ValidationPasses
 from orchestrator.train.stepper import world
@@ -19,6 +18,7 @@ def open_training(config: WorkerConfig) -> tuple[Feed, Iterator[LocalBatch]]:
     (stream, span), *_ = config.plan.streams_from(config.step, config.open_epoch)
     geometry = stream.geometry
     feed = _feed(
+        config,
         stream,
         span,
         first=geometry.cursor(config.step),
@@ -37,11 +37,12 @@ def open_validation(config: WorkerConfig) -> ValidationPasses | None:
     geometry = stream.geometry
     # A pass over the validation rows is to its stream what an epoch is to the training stream.
     first = Cursor(epoch=span.start // geometry.superblocks_per_epoch, step=0)
-    batches = begin_early(_feed(stream, span, first=first))
+    batches = begin_early(_feed(config, stream, span, first=first))
     return ValidationPasses(batches, steps=geometry.steps_per_epoch)
 
 
 def _feed(
+    config: WorkerConfig,
     stream: StreamPlan,
     span: range,
     *,
@@ -50,14 +51,7 @@ def _feed(
     open_epoch: OpenEpoch | None = None,
 ) -> Feed:
     rank, workers = world()
-    shard = ray.train.get_dataset_shard(stream.split)
-    blocks = shard.iter_batches(
-        # A block as it is: cutting it into batches is the feed's work, without a copy.
-        batch_size=None,
-        batch_format="pyarrow",
-        # In blocks: the worker's share of the superblock after the one in hand, and one more.
-        prefetch_batches=PREFETCHED_BLOCKS,
-    )
+    blocks = take_blocks(config.readers[stream.split][rank], stream)
     uses = [transform.use for transform in stream.transforms]
     return Feed(
         named_deaths(blocks, uses, through_coordinator=True),

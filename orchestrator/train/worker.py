@@ -32,9 +32,8 @@ from orchestrator.train.user_loop import Loop, load_training, run_loop
 from orchestrator.train.user_task import GuardedTask
 
 
-def train_worker(loop_config: dict[str, WorkerConfig]) -> None:
-    """Runs one attempt on one rank; the configuration comes under the key "config"."""
-    config = loop_config["config"]
+def train_worker(config: WorkerConfig) -> None:
+    """Runs one attempt on one rank."""
     training = config.plan.spec.training
     # Tensors that share a block's memory are read-only, and torch warns of each.
     warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
@@ -113,7 +112,9 @@ def _device(wanted: str) -> torch.device:
     if wanted == "cpu":
         return torch.device("cpu")
     device = ray.train.torch.get_device()
-    if wanted == "cuda" and device.type != "cuda":
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    elif wanted == "cuda":
         raise JobFailedError(
             "training.device is cuda, but this worker was given no GPU",
             hint="scaling.gpus_per_worker: 1 asks for one",

@@ -35,7 +35,7 @@ class Task: ...
 @pytest.mark.parametrize(
     "arguments",
     [["--help"], ["--version"], ["validate", "job.yaml"], ["validate", "--help"], ["schema"],
-     ["schema", "--markdown"]],
+     ["schema", "--markdown"], ["bench", "--help"]],
     ids=" ".join,
 )  # fmt: skip
 def test_cheap_commands_load_nothing_heavy_and_no_user_code(

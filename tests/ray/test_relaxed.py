@@ -12,7 +12,7 @@ from ray.data import DataIterator
 from orchestrator.data.feed import Feed
 from orchestrator.data.parquet_index import index_parquet
 from orchestrator.data.pipeline import build_stream
-from orchestrator.data.split import ExactDataConfig
+from orchestrator.data.split import split_stream, take_blocks
 from orchestrator.plan.job import JobPlan, build_plan
 from orchestrator.plan.resources import ClusterCapacity
 from orchestrator.spec.job import JobSpec
@@ -67,7 +67,7 @@ def consume(plan: JobPlan, shard: DataIterator, rank: int, log: Path) -> Steps:
     """What one rank gets, each step written down as it comes."""
     geometry = plan.train.geometry
     feed = Feed(
-        shard.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2),
+        take_blocks(shard, plan.train),
         geometry,
         rank=rank,
         workers=WORKERS,
@@ -89,8 +89,8 @@ def consume(plan: JobPlan, shard: DataIterator, rank: int, log: Path) -> Steps:
 def start(plan: JobPlan, log: Path) -> list[ray.ObjectRef[Steps]]:
     (stream, superblocks), *_ = plan.streams_from(0)
     dataset = build_stream(stream, root=ROOT, workers=WORKERS, superblocks=superblocks)
-    shards = ExactDataConfig().configure({"train": dataset}, WORKERS, None, None)
-    return [consume.remote(plan, shard["train"], rank, log) for rank, shard in enumerate(shards)]
+    readers = split_stream(dataset, WORKERS, at_once=False).readers
+    return [consume.remote(plan, shard, rank, log) for rank, shard in enumerate(readers)]
 
 
 def check_exact(plan: JobPlan, ranks: list[Steps]) -> None:

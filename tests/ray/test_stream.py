@@ -11,7 +11,7 @@ from orchestrator.data.counting import count_rows
 from orchestrator.data.feed import Feed
 from orchestrator.data.parquet_index import index_parquet
 from orchestrator.data.pipeline import build_stream
-from orchestrator.data.split import ExactDataConfig
+from orchestrator.data.split import split_stream, take_blocks
 from orchestrator.plan.accounts import EpochOrigins
 from orchestrator.plan.index import DatasetIndex, join_indexes
 from orchestrator.plan.job import JobPlan, build_plan
@@ -75,7 +75,7 @@ def consume(
     (_, superblocks), *_ = plan.streams_from(step)
     geometry = plan.train.geometry
     feed = Feed(
-        shard.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2),
+        take_blocks(shard, plan.train),
         geometry,
         rank=rank,
         workers=plan.workers,
@@ -94,10 +94,8 @@ def global_batches(plan: JobPlan, step: int = 0) -> dict[tuple[int, int], list[i
     """The rows of each global batch, the shares of the ranks one after another."""
     (stream, superblocks), *_ = plan.streams_from(step)
     dataset = build_stream(stream, root=ROOT, workers=plan.workers, superblocks=superblocks)
-    shards = ExactDataConfig().configure({"train": dataset}, plan.workers, None, None)
-    ranks = ray.get(
-        [consume.remote(plan, shard["train"], rank, step) for rank, shard in enumerate(shards)]
-    )
+    readers = split_stream(dataset, plan.workers, at_once=False).readers
+    ranks = ray.get([consume.remote(plan, shard, rank, step) for rank, shard in enumerate(readers)])
     batches: dict[tuple[int, int], list[int]] = {}
     for seen in ranks:
         for epoch, number, rows in seen:

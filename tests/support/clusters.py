@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
+from ray._common.utils import get_default_ray_temp_dir
 from ray.cluster_utils import Cluster
 
 from orchestrator.run.cluster import capacity_of
@@ -87,6 +88,8 @@ def main(head: int, *others: int) -> None:
     """Starts the cluster, says what there is, and waits."""
     # Short, as Ray puts sockets there, whose paths may have 100 characters.
     with tempfile.TemporaryDirectory(prefix="orc-nodes-", ignore_cleanup_errors=True) as folder:
+        # Where Ray notes the newest cluster; with a folder of our own it does not make this one.
+        Path(get_default_ray_temp_dir()).mkdir(exist_ok=True)
         cluster = Cluster(
             initialize_head=True,
             head_node_args={"num_cpus": head, "temp_dir": folder, "include_dashboard": False},

@@ -219,10 +219,17 @@ def resumed(workers: int, step: int) -> list[Batch]:
     lane_rows=st.integers(1, 6),
     superblock_steps=st.integers(1, 5),
     windows=st.integers(1, 4),
+    transforms_first=st.booleans(),
     data=st.data(),
 )
 def test_any_cut_at_any_step_for_any_workers_gives_the_same_batches(
-    kind: str, lanes: int, lane_rows: int, superblock_steps: int, windows: int, data: st.DataObject
+    kind: str,
+    lanes: int,
+    lane_rows: int,
+    superblock_steps: int,
+    windows: int,
+    transforms_first: bool,
+    data: st.DataObject,
 ) -> None:
     geometry = StreamGeometry(
         rows=ROWS,
@@ -231,7 +238,7 @@ def test_any_cut_at_any_step_for_any_workers_gives_the_same_batches(
         superblock_steps=superblock_steps,
         window_steps=superblock_steps * windows,
     )
-    stream = make_stream(geometry, kind)
+    stream = replace(make_stream(geometry, kind), transforms_first=transforms_first)
     order = stream.sample_order()
     total = 2 * geometry.steps_per_epoch
     step = data.draw(st.integers(0, total - 1), label="step")
@@ -265,6 +272,12 @@ def by_row(batches: list[Batch]) -> dict[tuple[int, object], tuple[object, ...]]
 )
 def test_augmentation_does_not_know_how_the_stream_is_cut(geometry: StreamGeometry) -> None:
     assert by_row(run(make_stream(geometry), 2)) == by_row(run_whole())
+
+
+def test_rows_are_the_same_in_order_before_or_after_the_transforms() -> None:
+    stream = replace(make_stream(), transforms_first=True)
+    assert run(stream, 2) == run_whole(workers=2)
+    assert run(stream, 3, step=5) == run_whole()[5:]
 
 
 def test_every_epoch_is_augmented_anew_and_every_row_once() -> None:

@@ -52,6 +52,9 @@ def test_the_text_says_all_there_is_to_know_before_a_run() -> None:
         " fetches 2 more of",
         "                  these ahead",
         "  window          16,384 rows, 16MiB, 3 an epoch; each row is read 1.05 times",
+        "  memory          288MiB of object store keep it going: 224MiB made and waiting for their"
+        " turn,",
+        "                  64MiB at the workers; counted before the transforms",
         "  resources       training                       3 x, 3 CPUs, 3 GPUs in all",
         "                  preprocessing                  6 x, 6 CPUs in all",
         "                  preprocessing, stage 2    1 to 4 x, 4 CPUs, 1 GPU in all",
@@ -101,6 +104,9 @@ def test_the_json_says_the_same_in_plain_numbers() -> None:
         "superblock_bytes_per_worker": 64 * 256 * 1024 * 11 // 32,
         "window_rows": 16_384,
         "window_bytes": 16_384 * 1024,
+        # Of 16 MiB each: a window in hand of 6 readers, two superblocks of each of the 4 workers of
+        # the second stage, and 4 superblocks at the training workers.
+        "store_bytes": (6 + 2 * 4 + 4) << 24,
         "validate_every_steps": 50,
         "fitted": [],
         "checkpoint_every": "100 steps",

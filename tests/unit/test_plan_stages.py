@@ -10,9 +10,12 @@ from orchestrator.plan.resources import (
     stage_needs,
 )
 from orchestrator.plan.stages import Stage, make_stages
+from orchestrator.plan.tuning import Tuning
 from orchestrator.spec.scaling import PoolSpec
 from orchestrator.spec.transform import Split, TransformSpec
 from tests.support.plans import make_plan, make_spec
+
+TUNING = Tuning(cpus=1.0, tasks_in_flight=6)
 
 
 def t(name: str, **fields: object) -> TransformSpec:
@@ -20,7 +23,7 @@ def t(name: str, **fields: object) -> TransformSpec:
 
 
 def stages_of(*transforms: TransformSpec, split: Split = "train") -> tuple[Stage, ...]:
-    return make_stages(transforms, split=split, pool=PoolSpec(), auto_workers=3)
+    return make_stages(transforms, split=split, pool=PoolSpec(), auto_workers=3, tuning=TUNING)
 
 
 def names(stages: tuple[Stage, ...]) -> list[str]:
@@ -66,7 +69,10 @@ def test_a_transform_keeps_its_number_among_those_of_training_in_every_split() -
 def test_a_pool_of_its_own_takes_what_it_names_and_the_rest_from_the_reading_pool() -> None:
     pool = PoolSpec(workers=(2, 4), cpus=0.5, tasks_in_flight=3)
     transforms = [t("a"), t("b", gpus=1.0), t("c", cpus=2.0, workers=[1, 5])]
-    read, own, both = make_stages(transforms, split="train", pool=pool, auto_workers=1)
+    tuning = Tuning(cpus=0.5, tasks_in_flight=3)
+    read, own, both = make_stages(
+        transforms, split="train", pool=pool, auto_workers=1, tuning=tuning
+    )
     assert (read.cpus, read.gpus, read.workers, read.most_cpus) == (0.5, 0.0, (2, 4), 2.0)
     assert (own.cpus, own.gpus, own.workers, own.most_gpus) == (0.5, 1.0, (2, 4), 4.0)
     assert (both.cpus, both.gpus, both.workers, both.most_cpus) == (2.0, 0.0, (1, 5), 10.0)
@@ -128,7 +134,9 @@ def test_an_open_pool_gets_a_worker_a_core_as_far_as_they_fit(
         for of_each in pools
     ]
     fixed = [Need(what="training", cpus_each=taken)]
-    assert auto_workers(capacity=capacity, taken=fixed, pools=stages) == workers
+    assert (
+        auto_workers(capacity=capacity, taken=fixed, pools=stages, most=capacity.cores) == workers
+    )
 
 
 def test_an_open_pool_leaves_room_for_the_pools_that_name_their_workers() -> None:

@@ -43,7 +43,9 @@ def test_defaults_are_those_of_the_reference() -> None:
     assert job.training.optimizer == AdamW(lr=1e-3, weight_decay=0.01, betas=(0.9, 0.999), eps=1e-8)
     assert job.training.schedule == Constant(warmup_steps=0)
     assert job.training.validate_every == Interval(epochs=1)
-    assert job.scaling.preprocessing == PoolSpec(workers="auto", cpus=1.0, tasks_in_flight=6)
+    assert job.scaling.preprocessing == PoolSpec(
+        workers="auto", cpus="auto", tasks_in_flight="auto"
+    )
     assert job.scaling.validation.workers == (1, 1)
     assert job.checkpoint.every == Interval(seconds=300.0)
     assert job.failure.worker_restarts == 3

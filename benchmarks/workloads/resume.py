@@ -1,79 +1,166 @@
-"""What resuming costs early and late in an epoch: python -m benchmarks.resume_cost.
+"""W8: what resuming costs early and late in an epoch, and how soon a killed rank's run goes on.
 
-From the restart to the first batch, resumed at 10 % and at 90 % of an epoch, medians of several
-tries: of a reader alone, and of the stream on a Ray of its own, with its actors' start. With
-`--runs`, of whole runs too: `orchestrator run`, killed there and started again.
+From the restart to the first batch, resumed at 10 % and at 90 % of an epoch: of a reader alone, of
+the stream on a Ray of its own, with its actors' start, and of a whole run, killed there and started
+again. And from the SIGKILL of a training worker to the next optimiser step.
 """
 
-import argparse
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
 import numpy as np
+import psutil
 import yaml
 from pydantic import JsonValue
 
+from benchmarks.harness.outcome import Outcome, Settings, at_most, figure
+from benchmarks.harness.repeat import ROOT, Contender, Reading, run_rounds
 from benchmarks.tiny import write_rows
+from benchmarks.workloads.stamped_work import read_stamps
+from benchmarks.workloads.startup import WORKERS
+from benchmarks.workloads.startup import write_job as write_stamped_job
+from benchmarks.workloads.tabular_work import write_data
 from orchestrator import load_job, plan_job
 from orchestrator.data.feed import Feed
 from orchestrator.data.pipeline import build_stream
 from orchestrator.data.pools import pool_workers
 from orchestrator.data.reader import ReadStage, StageTask
-from orchestrator.data.split import ExactDataConfig
+from orchestrator.data.split import end_stream, split_stream
 from orchestrator.jsonl import read_json_lines
 from orchestrator.plan.accounts import EpochOrigins
 from orchestrator.plan.job import JobPlan
 from orchestrator.run.session import ray_session
-from orchestrator.units import format_duration
 
-ROOT = Path(__file__).parents[1]
+NAME = "resume"
+TITLE = "W8: resuming early and late in an epoch, and after a killed worker"
 ROWS, WINDOW, BATCH = 3_000_000, 65_536, 1_024
 EARLY, LATE = 0.1, 0.9
-RUN_TRIES, STREAM_TRIES, READER_TRIES = 3, 6, 40
+STREAM_TRIES, READER_TRIES = 4, 40
+# A rank is killed after so many steps, each of at least so long.
+KILL_AFTER, STEP_S = 20, 0.05
 LIMIT_S = 300.0
 
 
-def main() -> None:
-    """Prints a table, a line for each thing that is resumed."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.resume_cost")
-    parser.add_argument("--runs", action="store_true", help="also kill and resume whole runs")
-    options = parser.parse_args()
+def run(settings: Settings) -> Outcome:
+    """All of it; the quick variant has the reader and the killed rank alone."""
+    rows = settings.folder / f"resume-{ROWS}"
+    if not rows.exists():
+        write_rows(rows, ROWS)
+    resumed = ["a reader"] if settings.quick else ["a reader", "the stream on Ray", "a run"]
+    calls = {"a reader": "readers", "the stream on Ray": "streams", "a run": "runs"}
+    kill = Contender(
+        name="a killed rank",
+        call=f"{__name__}:killed_rank",
+        arguments={"data": str(write_data(settings.folder, rows=200_000))},
+    )
+    found = run_rounds(
+        [
+            *(
+                Contender(
+                    name=name, call=f"{__name__}:{calls[name]}", arguments={"rows": str(rows)}
+                )
+                for name in resumed
+            ),
+            kill,
+        ],
+        rounds=1 if settings.quick else settings.rounds,
+    )
+    to_step = found.series(kill.name, "next_step_s")
+    return Outcome(
+        name=NAME,
+        title=TITLE,
+        figures=[
+            *(
+                figure(f"{name}, resumed at {share}", "s", found.series(name, key))
+                for name in resumed
+                for share, key in (("10 %", "early_s"), ("90 %", "late_s"))
+            ),
+            figure("SIGKILL of a rank to the next step", "s", to_step),
+        ],
+        checks=[
+            *(
+                at_most(
+                    f"{name}: at 90 % / at 10 %",
+                    found.series(name, "late_s").over(found.series(name, "early_s")),
+                    1.1,
+                )
+                for name in resumed
+            ),
+            at_most("SIGKILL of a rank to the next step, s", to_step, 10.0),
+        ],
+        notes=[f"{ROWS:,} rows in {-(-ROWS // WINDOW)} windows; {WORKERS} workers where one dies."],
+    )
+
+
+def readers(*, rows: str) -> Reading:
+    """A reader, made anew, to its first block."""
     with tempfile.TemporaryDirectory(prefix="resume-") as name:
-        folder = Path(name)
-        write_rows(folder / "train", ROWS)
-        job = write_job(folder)
-        plan = plan_job(load_job(job))
-        say("| resumed | at 10 % | at 90 % | ratio |")
-        say("| --- | ---: | ---: | ---: |")
-        show("a reader", alternately(lambda share: first_block_s(plan, share), tries=READER_TRIES))
+        plan = plan_job(load_job(write_job(Path(name), rows)))
+        return alternately(lambda share: first_block_s(plan, share), tries=READER_TRIES)
+
+
+def streams(*, rows: str) -> Reading:
+    """The stream, built anew on a Ray that is up, to its first batch."""
+    with tempfile.TemporaryDirectory(prefix="resume-") as name:
+        plan = plan_job(load_job(write_job(Path(name), rows)))
         with ray_session(
-            plan.spec.runtime, plan.resources.capacity, run_dir=folder, log_to_driver=False
+            plan.spec.runtime, plan.resources.capacity, run_dir=Path(name), log_to_driver=False
         ):
             first_batch_s(plan, EARLY)  # Ray's own first actors start slower than all others
-            found = alternately(lambda share: first_batch_s(plan, share), tries=STREAM_TRIES)
-            show("the stream on Ray", found)
-        if options.runs:
-            runs = {share: stop_run(job, plan, share) for share in (EARLY, LATE)}
-            found = alternately(
-                lambda share: restart_s(job, runs[share], step_at(plan, share)), tries=RUN_TRIES
-            )
-            show("a run", found)
+            return alternately(lambda share: first_batch_s(plan, share), tries=STREAM_TRIES)
 
 
-def write_job(folder: Path) -> Path:
+def runs(*, rows: str) -> Reading:
+    """A run that was killed, from the next attempt's start to its first batch."""
+    with tempfile.TemporaryDirectory(prefix="resume-") as name:
+        job = write_job(Path(name), rows)
+        plan = plan_job(load_job(job))
+        stopped = {share: stop_run(job, plan, share) for share in (EARLY, LATE)}
+        return alternately(
+            lambda share: restart_s(job, stopped[share], step_at(plan, share)), tries=1
+        )
+
+
+def killed_rank(*, data: str) -> Reading:
+    """From the SIGKILL of a training worker to the next optimiser step, of another process."""
+    with tempfile.TemporaryDirectory(prefix="resume-") as name:
+        folder = Path(name)
+        stamps = folder / "stamps"
+        job = write_stamped_job(folder, ROOT, stamps, data, "local", step_s=STEP_S)
+        with a_driver(job, folder / "runs" / "killed") as driver:
+            wait_for("steps", lambda: len(read_stamps(stamps)) >= KILL_AFTER)
+            before = {process for _, process in read_stamps(stamps)}
+            began = time.monotonic()
+            _rank_of(driver).kill()
+            wait_for("step", lambda: any(p not in before for _, p in read_stamps(stamps)))
+            after = next(moment for moment, process in read_stamps(stamps) if process not in before)
+            return {"next_step_s": after - began}
+
+
+def _rank_of(driver: psutil.Process) -> psutil.Process:
+    """The newest of a driver's training workers."""
+    ranks = [
+        process
+        for process in driver.children(recursive=True)
+        if "ray::RayTrainWorker" in " ".join(process.cmdline())
+    ]
+    return max(ranks, key=lambda process: process.pid)
+
+
+def write_job(folder: Path, rows: str) -> Path:
     """An epoch of many windows, with a checkpoint at each tenth of it."""
     tenth = round(-(-ROWS // BATCH) / 10)
     job = {
         "name": "resume",
         "runtime": {"working_dir": str(ROOT)},
         "dataset": {
-            "train": {"paths": str(folder / "train")},
+            "train": {"paths": rows},
             "shuffle": {"type": "window", "rows": WINDOW},
         },
         "training": {
@@ -110,9 +197,9 @@ def first_batch_s(plan: JobPlan, share: float) -> float:
     wait_for("end of the stream before", lambda: all(w.state == "DEAD" for w in pool_workers()))
     began = time.perf_counter()
     dataset = build_stream(stream, root=ROOT, workers=1, superblocks=superblocks)
-    (shard,) = ExactDataConfig().configure({"train": dataset}, 1, None, None)
+    split = split_stream(dataset, 1, at_once=True)
     # None is a block as it is, which Ray's types do not know.
-    blocks = shard["train"].iter_batches(batch_size=None, batch_format="pyarrow")  # type: ignore[arg-type]
+    blocks = split.readers[0].iter_batches(batch_size=None, batch_format="pyarrow")  # type: ignore[arg-type]
     feed = Feed(
         blocks,
         stream.geometry,
@@ -125,6 +212,7 @@ def first_batch_s(plan: JobPlan, share: float) -> float:
     seconds = time.perf_counter() - began
     wanted = EpochOrigins(stream.sample_order()).between(0, step * BATCH, (step + 1) * BATCH).rows
     assert np.array_equal(batch.columns["id"], wanted)
+    end_stream(split)
     return seconds
 
 
@@ -151,12 +239,12 @@ def restart_s(job: Path, run_dir: Path, step: int) -> float:
 
 
 @contextmanager
-def a_driver(job: Path, run_dir: Path) -> Iterator[None]:
+def a_driver(job: Path, run_dir: Path) -> Iterator[psutil.Process]:
     """`orchestrator run` in a process of its own, which is killed in the end."""
     command = [sys.executable, "-m", "orchestrator", "run", str(job), "--name", run_dir.name]
     driver = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
     try:
-        yield
+        yield psutil.Process(driver.pid)
     finally:
         driver.kill()
         driver.wait()
@@ -188,26 +276,11 @@ def step_at(plan: JobPlan, share: float) -> int:
     return round(share * 10) * round(plan.total_steps / 10)
 
 
-def alternately(seconds: Callable[[float], float], *, tries: int) -> dict[float, float]:
+def alternately(seconds: Callable[[float], float], *, tries: int) -> Reading:
     """Medians of early and late tries, in turn, so that a slow moment of the machine hits both."""
     found: dict[float, list[float]] = {EARLY: [], LATE: []}
     for number in range(tries):
         # Nor is one of them always the first.
         for share in (EARLY, LATE) if number % 2 == 0 else (LATE, EARLY):
             found[share].append(seconds(share))
-    return {share: median(values) for share, values in found.items()}
-
-
-def show(name: str, found: Mapping[float, float]) -> None:
-    """Prints a line of the table."""
-    early, late = found[EARLY], found[LATE]
-    say(f"| {name} | {format_duration(early)} | {format_duration(late)} | {late / early:.2f} |")
-
-
-def say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    main()
+    return {"early_s": median(found[EARLY]), "late_s": median(found[LATE])}
