@@ -11,5 +11,7 @@ def best_of(tried: Sequence[Contender]) -> Contender:
     for contender in tried:
         rates.append(run_once(contender)["rows_per_s"])
         workers = contender.arguments["workers"]
-        print(f"  tried {contender.name} with workers={workers}: {rates[-1]:,.0f} rows/s", flush=True)
+        print(
+            f"  tried {contender.name} with workers={workers}: {rates[-1]:,.0f} rows/s", flush=True
+        )
     return tried[rates.index(max(rates))]

@@ -28,10 +28,10 @@ def make_window(window: Window, empty: Empty) -> Columns:
     order = rng.permutation(len(table))
     label = empty(KEY, (len(table),), np.int64)
     label[:] = table[KEY].to_numpy()[order]
-    image = empty("image", (len(table), PX, PX, 3), np.uint8)
+    image = empty("image", (len(table), PX, PX, 3), np.uint8).view(np.uint8)
     jpegs = table["jpeg"].to_pylist()
     draws = rng.random((len(table), DRAWS))
-    augment([jpegs[place] for place in order], draws, image)  # type: ignore[arg-type]
+    augment([jpegs[place] for place in order], draws, image)
     return {"image": image, KEY: label}
 
 

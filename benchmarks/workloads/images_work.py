@@ -28,7 +28,13 @@ _LEAST_AREA = 0.08
 _LARGEST_RATIO = 4 / 3
 _QUALITY = 90
 # In the folders of the two packages; those that are large enough, and come with the packages.
-_SCIKIT_IMAGE = ("astronaut.png", "chelsea.png", "coffee.png", "hubble_deep_field.jpg", "rocket.jpg")
+_SCIKIT_IMAGE = (
+    "astronaut.png",
+    "chelsea.png",
+    "coffee.png",
+    "hubble_deep_field.jpg",
+    "rocket.jpg",
+)
 
 
 def augment(jpegs: Sequence[bytes], draws: Draws, out: Images) -> None:
@@ -40,11 +46,11 @@ def augment(jpegs: Sequence[bytes], draws: Draws, out: Images) -> None:
     """
     for jpeg, numbers, place in zip(jpegs, draws.tolist(), out, strict=True):
         image = decode(jpeg)
-        top, left, height, width = random_crop(*image.shape[:2], numbers)
+        top, left, height, width = random_crop(image.shape[0], image.shape[1], numbers)
         crop = image[top : top + height, left : left + width]
-        if numbers[4] < 0.5:
-            crop = cv2.flip(crop, 1)
         cv2.resize(crop, (PX, PX), dst=place, interpolation=cv2.INTER_LINEAR)
+        if numbers[4] < 0.5:
+            cv2.flip(place, 1, dst=place)
 
 
 def decode(jpeg: bytes) -> Images:
@@ -69,7 +75,7 @@ def random_crop(height: int, width: int, draws: Sequence[float]) -> tuple[int, i
 def transform(batch: Columns, rng: RowRandom) -> Columns:
     """The work as a transform of ours, with the rows' own random numbers."""
     image = np.empty((len(batch[KEY]), PX, PX, 3), np.uint8)
-    augment(batch["jpeg"], rng.random(DRAWS), image)  # type: ignore[arg-type] - an array of bytes
+    augment(batch["jpeg"].tolist(), rng.random(DRAWS), image)
     return {"image": image, KEY: batch[KEY]}
 
 
@@ -100,7 +106,8 @@ def find_photos() -> list[Images]:
     found: list[Images] = list(sklearn.datasets.load_sample_images().images)
     for name in _SCIKIT_IMAGE:
         if (folder / name).exists():
-            found.append(cv2.cvtColor(cv2.imread(str(folder / name)), cv2.COLOR_BGR2RGB))
+            photo = cv2.imread(str(folder / name), cv2.IMREAD_COLOR_RGB)
+            found.append(np.asarray(photo, dtype=np.uint8))
     return found
 
 
