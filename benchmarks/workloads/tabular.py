@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from functools import partial
 
+from benchmarks.harness.choice import best_of
 from benchmarks.harness.outcome import Check, Outcome, Settings, at_least, figure
-from benchmarks.harness.repeat import Contender, Rounds, Series, run_once, run_rounds
+from benchmarks.harness.repeat import Contender, Rounds, Series, run_rounds
 from benchmarks.workloads.tabular_work import KEY, write_data
 
 NAME = "tabular"
@@ -55,28 +56,14 @@ def _quick_peers(data: str) -> list[Contender]:
 
 def _best_peers(data: str) -> list[Contender]:
     """All peers, each with the number of workers that was best in a first try."""
-    print("  a first try of worker counts")
     found = [
-        _best([_dataloader(data, name, mode, workers=workers) for workers in _WORKERS])
+        best_of([_dataloader(data, name, mode, workers=workers) for workers in _WORKERS])
         for name, mode in ((BATCHES, "batches"), (VIEWS, "views"), (WINDOWS, "windows"))
     ]
     for name, mode in ((PIPE, "pipe"), (RING, "ring")):
-        found.append(_best([_pool(data, name, mode, workers=workers) for workers in _WORKERS]))
+        found.append(best_of([_pool(data, name, mode, workers=workers) for workers in _WORKERS]))
     ray = {"data": data, "work": _WORK, "batch": BATCH, "key": KEY, "shuffle_rows": _RAY_SHUFFLE}
     return [*found, Contender(name=RAY, call="benchmarks.loaders.plain_ray:run", arguments=ray)]
-
-
-def _best(tried: list[Contender]) -> Contender:
-    def rate(contender: Contender) -> float:
-        reading = run_once(contender)
-        print(
-            f"    {contender.name}, {contender.arguments['workers']} workers:"
-            f" {reading['rows_per_s']:,.0f} rows/s",
-            flush=True,
-        )
-        return reading["rows_per_s"]
-
-    return max(tried, key=rate)
 
 
 def _dataloader(data: str, name: str, mode: str, *, workers: int) -> Contender:
