@@ -98,8 +98,9 @@ def _outcome(measured: Rounds) -> Outcome:
         notes=[
             "The bound of eta is PC: two plain processes that read, decode and augment. The"
             " consumer alone is faster by far.",
-            "All decode with simplejpeg (libjpeg-turbo); that no other decoder is faster has not been"
-            " measured. Decoding at a reduced scale is no choice, since no crop is twice as large as 224 px.",
+            "All decode with simplejpeg (libjpeg-turbo); that no other decoder is faster has not"
+            " been measured. Decoding at a reduced scale is no choice: no crop is twice as large as"
+            " 224 px.",
             "All batches are uint8; ours stay good, those of the ring only until the next one.",
         ],
     )
