@@ -92,7 +92,8 @@ def _begin(
     """Builds a stream and, on a single machine, lets it flow while the training workers start.
 
     On several, the workers are placed first: preprocessing could take the room from them on each
-    of the nodes, although there is enough for both.
+    of the nodes, although there is enough for both. So they are where others have left too little:
+    a job that waits for its training workers should not hold places meanwhile.
     """
     dataset = build_stream(
         stream,
@@ -102,7 +103,9 @@ def _begin(
         open_epoch=open_epoch if stream.split == "train" else None,
         fitted=fitted,
     )
-    return split_stream(dataset, plan.workers, at_once=len(plan.resources.capacity.machines) == 1)
+    resources = plan.resources
+    has_room = len(resources.capacity.machines) == 1 and resources.waits_for() is None
+    return split_stream(dataset, plan.workers, at_once=has_room)
 
 
 def _open_epoch(plan: JobPlan, directory: RunDirectory, attempt: Attempt) -> OpenEpoch | None:

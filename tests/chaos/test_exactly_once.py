@@ -43,13 +43,26 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "validation": {"paths": str(write_rows(folder / "validation", 101))},
             "shuffle": {"type": "window", "rows": 96},
         },
+        # As long as the training takes: else all is preprocessed before there is anything to kill.
+        transforms=[
+            {"use": "tests.support.transforms:jitter", "splits": ["train"]},
+            {
+                "use": "tests.support.transforms:take_long",
+                "splits": ["train"],
+                "with": {"row_s": 0.01},
+            },
+        ],
         training={
             "task": "tests.support.witness:WitnessTask",
             "with": {"step_s": 0.1, "log": str(folder)},
             "epochs": EPOCHS,
         },
         # Three workers: their sums depend on the order of additions, which two would hide.
-        scaling={"workers": 3, "superblock_steps": 2, "preprocessing": {"workers": 2}},
+        scaling={
+            "workers": 3,
+            "superblock_steps": 2,
+            "preprocessing": {"workers": 2, "cpus": 1},
+        },
     )
 
 

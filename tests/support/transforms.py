@@ -146,3 +146,9 @@ def linger(batch: Batch, until: int, seconds: float) -> Batch:
     if (batch["id"] < until).any():
         time.sleep(seconds)
     return batch
+
+
+def take_long(batch: Batch, row_s: float) -> Batch:
+    """Takes its time over each row."""
+    time.sleep(row_s * len(batch["id"]))
+    return batch
