@@ -3,7 +3,7 @@
 import statistics
 import time
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Protocol, SupportsFloat
 
 from benchmarks.harness.repeat import Reading
 
@@ -12,10 +12,17 @@ from benchmarks.harness.repeat import Reading
 _WARM_UP = 0.2
 
 
-class Batch(Protocol):
-    """A batch by the names of its columns; each has a length, its rows."""
+class Column(Protocol):
+    """The values of a column, one a row: an array or a tensor."""
 
-    def __getitem__(self, name: str) -> object: ...
+    def __len__(self) -> int: ...
+    def sum(self) -> SupportsFloat: ...
+
+
+class Batch(Protocol):
+    """A batch by the names of its columns."""
+
+    def __getitem__(self, name: str, /) -> Column: ...
 
 
 def drain(
@@ -52,8 +59,8 @@ def drain(
         if mark and not end:
             waits.append(now - asked)
         column = batch[key]
-        seen += len(column)  # type: ignore[arg-type]
-        checksum += float(column.sum())  # type: ignore[attr-defined]
+        seen += len(column)
+        checksum += float(column.sum())
         first = first or now - began
         if step_s:
             time.sleep(step_s)

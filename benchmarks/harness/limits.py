@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from multiprocessing import get_context
 from multiprocessing.synchronize import Barrier
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from benchmarks.harness.repeat import Reading
 from benchmarks.harness.symbols import find
@@ -48,7 +48,7 @@ def _measure(
     ready: Barrier,
     rates: "SimpleQueue[float]",
 ) -> None:
-    work: Callable[[], int] = find(call)(**arguments)  # type: ignore[operator]
+    work = cast("Callable[[], int]", find(call)(**arguments))
     work()
     ready.wait(_START_LIMIT_S)
     began, rows, took = time.perf_counter(), 0, 0.0

@@ -1,10 +1,11 @@
 """Functions by their names, since they travel to other processes as arguments."""
 
 import importlib
+from collections.abc import Callable
 
 
-def find(call: str) -> object:
-    """What `module:name` names."""
+def find(call: str) -> Callable[..., object]:
+    """The function that `module:name` names."""
     module, _, name = call.partition(":")
-    found: object = getattr(importlib.import_module(module), name)
+    found: Callable[..., object] = getattr(importlib.import_module(module), name)
     return found

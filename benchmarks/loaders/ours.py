@@ -14,9 +14,12 @@ from benchmarks.harness.repeat import ROOT, Reading
 from orchestrator.data.feed import Feed
 from orchestrator.data.parquet_index import index_parquet
 from orchestrator.data.pipeline import build_stream
+from orchestrator.data.probe import measure_cost
+from orchestrator.data.reader import StageTask
 from orchestrator.data.split import split_stream, take_blocks
 from orchestrator.plan.job import JobPlan, build_plan
 from orchestrator.plan.resources import ClusterCapacity
+from orchestrator.plan.tuning import MeasuredCost
 from orchestrator.run.cluster import ENVIRONMENT, capacity_of, start_embedded
 from orchestrator.spec.job import JobSpec
 from orchestrator.spec.runtime import RuntimeSpec
@@ -54,6 +57,14 @@ def plan_stream(
         validation=None,
         transform_hashes={transform.use: "0" for transform in spec.transforms},
         capacity=capacity or capacity_of(spec.runtime),
+    )
+
+
+def _cost(plan: JobPlan) -> MeasuredCost:
+    """What a run measures while it starts, from which it chooses what the spec leaves open."""
+    (stream, superblocks), *_ = plan.streams_from(0)
+    return measure_cost(
+        StageTask(stream=stream, position=0, root=ROOT, workers=1, superblocks=superblocks)
     )
 
 
@@ -120,6 +131,7 @@ def run(
         arguments=arguments,
         capacity=capacity,
     )
+    plan = plan.measured(_cost(plan))
     os.environ.update({**ENVIRONMENT, **os.environ})
     with tempfile.TemporaryDirectory(prefix="ob") as folder:
         start_embedded(runtime, capacity, Path(folder), log_to_driver=False)

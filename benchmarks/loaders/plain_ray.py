@@ -22,8 +22,7 @@ def run(
         try:
             batches = (
                 ray.data.read_parquet(data, shuffle="files")
-                # A function; by its name, nothing is known of its type.
-                .map_batches(find(work))  # type: ignore[arg-type]
+                .map_batches(find(work))
                 .iter_torch_batches(batch_size=batch, local_shuffle_buffer_size=shuffle_rows)
             )
             return drain(batches, rows=count_rows(data), key=key, step_s=step_s)

@@ -59,7 +59,7 @@ class Preprocess:
     def __call__(self, batch: dict[str, object]) -> dict[str, object]:
         from benchmarks.workloads.tabular_work import preprocess
 
-        return preprocess(batch)  # type: ignore[arg-type,return-value] # as NumPy has them
+        return preprocess(batch)  # type: ignore[arg-type,return-value] # the columns are arrays, which Ray does not say
 
 
 def train(config: dict[str, object]) -> None:

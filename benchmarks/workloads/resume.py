@@ -31,7 +31,7 @@ from orchestrator.data.feed import Feed
 from orchestrator.data.pipeline import build_stream
 from orchestrator.data.pools import pool_workers
 from orchestrator.data.reader import ReadStage, StageTask
-from orchestrator.data.split import end_stream, split_stream
+from orchestrator.data.split import end_stream, split_stream, take_blocks
 from orchestrator.jsonl import read_json_lines
 from orchestrator.plan.accounts import EpochOrigins
 from orchestrator.plan.job import JobPlan
@@ -198,8 +198,7 @@ def first_batch_s(plan: JobPlan, share: float) -> float:
     began = time.perf_counter()
     dataset = build_stream(stream, root=ROOT, workers=1, superblocks=superblocks)
     split = split_stream(dataset, 1, at_once=True)
-    # None is a block as it is, which Ray's types do not know.
-    blocks = split.readers[0].iter_batches(batch_size=None, batch_format="pyarrow")  # type: ignore[arg-type]
+    blocks = take_blocks(split.readers[0], stream)
     feed = Feed(
         blocks,
         stream.geometry,

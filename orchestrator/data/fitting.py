@@ -82,7 +82,7 @@ class MeasureStage:
 
     def _pickled(self, summary: object) -> bytes:
         try:
-            return bytes(cloudpickle.dumps(summary))  # type: ignore[no-untyped-call]
+            return bytes(cloudpickle.dumps(summary))  # type: ignore[no-untyped-call] # Ray's copy
         except USER_ERRORS as error:  # pickling runs the user's code, which may raise anything
             raise DataError(
                 f"transform {self._transform.name}: measure returned a {type(summary).__name__}"

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from orchestrator.data.reader import ReadStage, Spent, StageTask
+from orchestrator.errors import OrchestratorError
 from orchestrator.plan.tuning import MeasuredCost
 
 # Seconds of measuring, after the first superblock: that one pays for imports and first calls.
@@ -98,7 +99,11 @@ def main() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     # From the parent process, nobody else.
     task: StageTask = pickle.load(sys.stdin.buffer)
-    json.dump(asdict(measure_cost(task)), answer)
+    try:
+        cost = measure_cost(task)
+    except OrchestratorError as error:
+        sys.exit(str(error).partition("\n")[0])
+    json.dump(asdict(cost), answer)
     answer.close()
 
 

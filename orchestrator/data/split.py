@@ -36,7 +36,8 @@ def split_stream(dataset: Dataset, workers: int, *, at_once: bool) -> SplitStrea
     readers = dataset.streaming_split(workers, equal=False)
     coordinator = readers[0]._coord_actor  # type: ignore[attr-defined] # of Ray's own iterator
     if at_once:
-        # What each reader would ask first; Ray begins when it has been asked by all.
+        # What each reader would ask first; Ray begins when it has been asked by all. To the reader
+        # what answers is no actor, but has the methods that it calls.
         asked = [coordinator.start_epoch.remote(rank) for rank in range(workers)]
         readers = [
             StreamSplitDataIterator(_Begun(coordinator, epoch), rank, workers)  # type: ignore[arg-type]

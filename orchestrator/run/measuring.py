@@ -105,9 +105,12 @@ class CostProbe:
 
     def close(self) -> None:
         """Ends a measurement that is still under way."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
+        if self._process is not None:
+            if self._process.poll() is None:
+                self._process.kill()
+                self._process.wait()
+            if self._process.stdout is not None:
+                self._process.stdout.close()
         if self._errors is not None:
             self._errors.close()
 
