@@ -20,7 +20,7 @@ _GROUPS = 3
 # Rows in Ray's shuffle buffer, which costs time with its size: much less mixing than a window.
 _RAY_SHUFFLE = 16_384
 _WORKERS = (1, 2, 3)
-# Ours may hold two million rows ready, or more, before the first one is taken: the clock starts when
+# Ours may hold two million rows ready, or more, before one is taken: the clock starts when
 # they are used up, which a short run would not see.
 _EPOCHS, _QUICK_EPOCHS, _STEP_EPOCHS = 12, 32, 6
 _LIMIT_S = 2.0
