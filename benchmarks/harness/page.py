@@ -20,7 +20,7 @@ use. This page is written by `make bench` from the results that it stores; nothi
 
     make bench-setup        the peers that `make setup` leaves out
     make bench              all of it, and this page
-    make bench-quick        small variants of five, as a guard against regressions
+    make bench-quick        small variants of four, as a guard against regressions
     orchestrator bench W    one benchmark; orchestrator bench --list names them
 
 ## How to read it

@@ -22,7 +22,7 @@ WORKLOADS: dict[str, str] = {
 }
 # What `--quick` runs where none is named: the small variants that are done in half a minute or so.
 # Those of the others start Ray more often, and have to be asked for by name.
-QUICK = ("tabular", "skew", "memory", "overhead", "order_cost")
+QUICK = ("tabular", "skew", "memory", "overhead")
 
 
 class Workload(Protocol):

@@ -41,7 +41,10 @@ def run(settings: Settings) -> Outcome:
     epochs = _QUICK_EPOCHS if settings.quick else _EPOCHS
     own = _ours(data, epochs=epochs, with_step=not settings.quick)
     limits = _limits(data, seconds=_LIMIT_S / (4 if settings.quick else 1))
-    measured = run_rounds([*own, *peers, *limits], rounds=2 if settings.quick else settings.rounds)
+    measured = run_rounds(
+        [*own, *peers, *limits],
+        rounds=min(2, settings.rounds) if settings.quick else settings.rounds,
+    )
     return _outcome(measured)
 
 
