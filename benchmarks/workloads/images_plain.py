@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from itertools import cycle
 
-import cv2
 import numpy as np
 
 from benchmarks.loaders.windows import (
@@ -22,7 +21,6 @@ MAKE = f"{__name__}:make_window"
 
 def make_window(window: Window, empty: Empty) -> Columns:
     """Reads a window, permutes its rows, and decodes and augments them."""
-    cv2.setNumThreads(1)
     rng = np.random.default_rng(window.seed)
     table = read_window(window)
     order = rng.permutation(len(table))

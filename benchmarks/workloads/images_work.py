@@ -35,6 +35,8 @@ _SCIKIT_IMAGE = (
     "hubble_deep_field.jpg",
     "rocket.jpg",
 )
+# One thread a process, in all loaders: the cores are busy with other images.
+cv2.setNumThreads(1)
 
 
 def augment(jpegs: Sequence[bytes], draws: Draws, out: Images) -> None:

@@ -55,7 +55,7 @@ def test_the_text_says_all_there_is_to_know_before_a_run() -> None:
         "  tuning          6 preprocessing workers of 1 CPU, 2 windows queued at each; measured"
         " when the run",
         "                  starts, where the spec leaves it open",
-        "  memory          288MiB of object store keep it going: 224MiB made and waiting for their"
+        "  memory          384MiB of object store keep it going: 320MiB made and waiting for their"
         " turn,",
         "                  64MiB at the workers; counted before the transforms",
         "  resources       training                       3 x, 3 CPUs, 3 GPUs in all",
@@ -112,7 +112,7 @@ def test_the_json_says_the_same_in_plain_numbers() -> None:
         "measured": None,
         # Of 16 MiB each: a window in hand of 6 readers, two superblocks of each of the 4 workers of
         # the second stage, and 4 superblocks at the training workers.
-        "store_bytes": (6 + 2 * 4 + 4) << 24,
+        "store_bytes": (6 * 2 + 2 * 4 + 4) << 24,
         "validate_every_steps": 50,
         "fitted": [],
         "checkpoint_every": "100 steps",
