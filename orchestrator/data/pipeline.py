@@ -22,8 +22,8 @@ from orchestrator.plan.stream import WINDOW_BYTES, StreamPlan
 _SHARING = Stage(
     transforms=(), positions=(), cpus=SHARING_CPUS, gpus=0.0, workers=(1, 1), tasks_in_flight=1
 )
-# What a stream may have of the object store. Ray would give it half, and half of that to the numbers
-# of windows, so that readers of a small store stood still. How much lies there the plan bounds.
+# What a stream may have of the object store: how much lies there the plan bounds. Ray would give it
+# half, and keep half of that for the numbers of windows, so that readers of a small store stopped.
 _STORE_SHARE = 0.8
 
 
