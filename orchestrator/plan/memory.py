@@ -16,8 +16,9 @@ class StreamMemory:
 
     `made` are the windows that readers work on or have finished: each call that is queued at a
     reader may be done before its turn has come, and all blocks of its window then lie there.
-    `passed_on` are the blocks that training workers hold or fetch ahead. Until rows have been measured, all of it is counted in source bytes, as they are before
-    the transforms: what doubles the rows' bytes doubles this.
+    `passed_on` are the blocks that training workers hold or fetch ahead. Until rows have been
+    measured, all of it is counted in source bytes, as they are before the transforms: what doubles
+    the rows' bytes doubles this.
     """
 
     made: int
