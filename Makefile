@@ -85,7 +85,7 @@ bench-quick: $(STAMP) ## Small variants of five benchmarks; fails where a ratio 
 	$(BIN)/python -m benchmarks --quick --check --rounds 1
 
 bench-setup: $(STAMP) ## Install the peers that `make bench` compares with where they are there
-	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --editable '.[bench]'
+	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --editable '.[bench,peers]'
 
 format: $(STAMP) ## Rewrite the sources as `make lint` wants them
 	$(BIN)/ruff check --fix $(SOURCES)

@@ -10,6 +10,7 @@ from benchmarks.harness.outcome import Outcome, Settings
 # In the order of the page. A name is what follows `python -m benchmarks`.
 WORKLOADS: dict[str, str] = {
     "tabular": "benchmarks.workloads.tabular",
+    "peers": "benchmarks.workloads.peers",
     "images": "benchmarks.workloads.images",
     "latency": "benchmarks.workloads.latency",
     "skew": "benchmarks.workloads.skew",

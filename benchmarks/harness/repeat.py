@@ -131,6 +131,8 @@ def run_once(contender: Contender) -> Reading:
     except subprocess.TimeoutExpired as error:
         raise RepetitionFailedError(f"{contender.name}: no end after {_LIMIT_S:.0f} s") from error
     if done.returncode:
-        raise RepetitionFailedError(f"{contender.name}: {done.stderr[-4000:]}")
+        # A process that was killed has left no other trace than its code.
+        said = f"exit code {done.returncode}: {done.stderr[-4000:]}"
+        raise RepetitionFailedError(f"{contender.name}: {said}")
     reading: Reading = json.loads(done.stdout.splitlines()[-1])
     return reading
