@@ -2,9 +2,11 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
+import numpy as np
 import ray
 import ray.data
 from torch import Tensor
@@ -15,7 +17,7 @@ from orchestrator.data.feed import Feed
 from orchestrator.data.parquet_index import index_parquet
 from orchestrator.data.pipeline import build_stream
 from orchestrator.data.probe import measure_cost
-from orchestrator.data.reader import StageTask
+from orchestrator.data.reader import ReadStage, StageTask
 from orchestrator.data.split import split_stream, take_blocks
 from orchestrator.plan.job import JobPlan, build_plan
 from orchestrator.plan.resources import ClusterCapacity
@@ -93,6 +95,25 @@ def read_stream(plan: JobPlan) -> Iterator[dict[str, Tensor]]:
         if batch.epoch == plan.spec.training.epochs:
             return
         yield to_tensors(batch.columns, cpu)
+
+
+def reader_work(*, data: str, work: str, batch: int) -> Callable[[], int]:
+    """Part after part of what a preprocessing worker does for a window: all but handing it on."""
+    plan = plan_stream(data=data, work=work, batch=batch, epochs=1 << 10)
+    plan = plan.measured(_cost(plan))
+    (stream, superblocks), *_ = plan.streams_from(0)
+    reader = ReadStage(
+        StageTask(stream=stream, position=0, root=ROOT, workers=1, superblocks=superblocks)
+    )
+    windows = count()
+
+    def work_on() -> int:
+        before = reader.spent.work_rows
+        for _ in reader({"id": np.array([next(windows)])}):
+            pass
+        return reader.spent.work_rows - before
+
+    return work_on
 
 
 def run(

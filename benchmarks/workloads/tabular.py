@@ -28,6 +28,7 @@ _LIMIT_S = 2.0
 OURS, OURS_STEP = "ours", "ours, steps of 5 ms"
 RESIDENT, RESIDENT_2 = "P1 preprocess, resident rows", "PC two of these"
 WHOLE, WHOLE_2 = "PR1 read, preprocess, permute", "PRC two of these"
+READERS_2 = "two of our readers, nothing handed on"
 CONSUMER, CONSUMER_STEP = "T consumer alone", "T with steps of 5 ms"
 BATCHES, VIEWS, WINDOWS = "DataLoader, batches", "DataLoader, shared batches", "DataLoader, windows"
 PIPE, RING, RAY = "Pool, pipe", "Pool, shared ring", "plain Ray Data"
@@ -41,6 +42,8 @@ def run(settings: Settings) -> Outcome:
     epochs = _QUICK_EPOCHS if settings.quick else _EPOCHS
     own = _ours(data, epochs=epochs, with_step=not settings.quick)
     limits = _limits(data, seconds=_LIMIT_S / (4 if settings.quick else 1))
+    if not settings.quick:
+        own.append(_readers(data))
     measured = run_rounds(
         [*own, *peers, *limits],
         rounds=min(2, settings.rounds) if settings.quick else settings.rounds,
@@ -55,6 +58,18 @@ def _ours(data: str, *, epochs: int, with_step: bool) -> list[Contender]:
     step = {**common, "batch": STEP_BATCH, "step_s": STEP_S, "epochs": _STEP_EPOCHS}
     stepping = Contender(name=OURS_STEP, call=call, arguments=step)
     return [null, stepping] if with_step else [null]
+
+
+def _readers(data: str) -> Contender:
+    """What ours would give if handing blocks on were free: tells where the rest goes."""
+    arguments: dict[str, object] = {
+        "call": "benchmarks.loaders.ours:reader_work",
+        "arguments": {"data": data, "work": _WORK, "batch": BATCH},
+        "processes": 2,
+        "seconds": _LIMIT_S,
+    }
+    call = "benchmarks.harness.limits:at_once"
+    return Contender(name=READERS_2, call=call, arguments=arguments)
 
 
 def _quick_peers(data: str) -> list[Contender]:
@@ -138,6 +153,11 @@ def _outcome(measured: Rounds) -> Outcome:
             None,
         ),
     ]
+    if READERS_2 in series:
+        readers = series[READERS_2]
+        checks.append(at_least("ours / two of our readers", series[OURS].over(readers), None))
+        share = readers.over(series[WHOLE_2])
+        checks.append(at_least("two of our readers / PRC", share, None))
     if OURS_STEP in series:
         bound = _lower(series[CONSUMER_STEP], series[WHOLE_2])
         share = series[OURS_STEP].over(bound)
