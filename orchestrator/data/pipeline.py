@@ -22,9 +22,6 @@ from orchestrator.plan.stream import WINDOW_BYTES, StreamPlan
 _SHARING = Stage(
     transforms=(), positions=(), cpus=SHARING_CPUS, gpus=0.0, workers=(1, 1), tasks_in_flight=1
 )
-# What a stream may have of the object store: how much lies there the plan bounds. Ray would give it
-# half, and keep half of that for the numbers of windows, so that readers of a small store stopped.
-_STORE_SHARE = 0.8
 
 
 def build_stream(
@@ -139,7 +136,6 @@ def stream_context(
     context.raise_original_map_exception = True
     # A validation stream rests between two validations, and that is no failure.
     context.execution_no_progress_timeout_s = -1
-    context.override_object_store_memory_limit_fraction = _STORE_SHARE
     if blocks_ahead is not None:
         context._max_num_blocks_in_streaming_gen_buffer = blocks_ahead
     context.execution_options = ExecutionOptions(
