@@ -184,7 +184,13 @@ def _run(command: Command, folder: Path) -> tuple[int, str]:
     log = folder / ".printed"
     with log.open("wb") as out:
         process = subprocess.Popen(
-            ["bash", "-c", f"exec {text}"], cwd=folder, env=environment, stdout=out, stderr=out
+            ["bash", "-c", f"exec {text}"],
+            cwd=folder,
+            env=environment,
+            stdout=out,
+            stderr=out,
+            # Tests in the background of a shell inherit that Ctrl-C is ignored; a reader does not.
+            preexec_fn=_heed_interrupts,
         )
     with process:
         try:
@@ -196,6 +202,10 @@ def _run(command: Command, folder: Path) -> tuple[int, str]:
             process.kill()
             raise
     return code, log.read_text(encoding="utf-8")
+
+
+def _heed_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _wait_for_line(shown: str, log: Path, process: "subprocess.Popen[bytes]") -> None:
