@@ -81,10 +81,10 @@ check: lint types layers test-unit ## What to run before each commit
 bench: $(STAMP) ## Measure beside limits and peers, an hour or so; writes docs/benchmarks.md
 	$(BIN)/python -m benchmarks --write-docs
 
-bench-quick: $(STAMP) ## Small variants of five benchmarks; fails where a ratio has got much worse
+bench-quick: $(STAMP) ## Small variants of four benchmarks; fails where a ratio has got much worse
 	$(BIN)/python -m benchmarks --quick --check --rounds 1
 
-bench-setup: $(STAMP) ## Install the peers that `make bench` compares with where they are there
+bench-setup: $(STAMP) ## Install the peers that `make bench` compares with where they are installed
 	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --editable '.[bench,peers]'
 
 format: $(STAMP) ## Rewrite the sources as `make lint` wants them

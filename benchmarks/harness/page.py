@@ -32,7 +32,8 @@ use. This page is written by `make bench` from the results that it stores; nothi
   consumer. A peer that is not installed is not compared, and the benchmark says so.
 - Bars are medians, whiskers go from the lowest to the highest round. Blue is ours, orange a peer,
   grey a limit: what the machine would do if moving rows were free.
-- A missed target and a peer that is ahead are part of the result.
+- A missed target and a peer that is ahead are part of the result. What is known of the reasons,
+  and what was tried: [missed targets](benchmarks/missed.md).
 """
 
 

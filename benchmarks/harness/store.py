@@ -32,7 +32,7 @@ class StoreWatch:
 
     def __init__(self) -> None:
         self.peak_bytes = self.spilled_bytes = self.spilled_objects = self.looks = 0
-        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call] # of Ray's
         self._bytes = int(resources["object_store_memory"])
         if (node := global_worker.node) is None:
             raise RuntimeError("no Ray has been started by this process")

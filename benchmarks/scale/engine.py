@@ -132,7 +132,7 @@ def numbering_s(windows: int) -> float:
 def _blocks(shard: DataIterator) -> Iterator[pa.Table]:
     # None is a block as it is, which Ray's types do not know.
     yield from shard.iter_batches(
-        batch_size=None,  # type: ignore[arg-type]
+        batch_size=None,  # type: ignore[arg-type] # Ray's hint
         batch_format="pyarrow",
         prefetch_batches=LEAST_PREFETCHED,
     )

@@ -43,7 +43,7 @@ def _expand(path: str, *, root: Path, where: str) -> list[Path]:
         return files
     if full.is_file():
         return [full]
-    files = sorted(Path(match) for match in glob.glob(str(full), recursive=True))  # noqa: PTH207
+    files = sorted(Path(match) for match in glob.glob(str(full), recursive=True))  # noqa: PTH207 - absolute
     if not files:
         what = "matches no file" if glob.has_magic(path) else "does not exist"
         raise DataError(f"{where}: {full} {what}{_nearest(full)}")
@@ -59,5 +59,5 @@ def _nearest(path: Path) -> str:
     """A question that offers what the part of a path that is not there may have meant."""
     while not path.parent.is_dir() and path != path.parent:
         path = path.parent
-    close = difflib.get_close_matches(path.name, os.listdir(path.parent), n=1)  # noqa: PTH208
+    close = difflib.get_close_matches(path.name, os.listdir(path.parent), n=1)  # noqa: PTH208 - names
     return f'; did you mean "{path.parent / close[0]}"?' if close else ""

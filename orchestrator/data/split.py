@@ -40,7 +40,7 @@ def split_stream(dataset: Dataset, workers: int, *, at_once: bool) -> SplitStrea
         # what answers is no actor, but has the methods that it calls.
         asked = [coordinator.start_epoch.remote(rank) for rank in range(workers)]
         readers = [
-            StreamSplitDataIterator(_Begun(coordinator, epoch), rank, workers)  # type: ignore[arg-type]
+            StreamSplitDataIterator(_Begun(coordinator, epoch), rank, workers)  # type: ignore[arg-type] # Ray's hint
             for rank, epoch in enumerate(asked)
         ]
     return SplitStream(readers=readers, coordinator=coordinator)
@@ -51,7 +51,7 @@ def take_blocks(shard: DataIterator, stream: StreamPlan) -> Iterable[pa.Table]:
     return shard.iter_batches(
         # A block as it is, which Ray's hint of the type forgets: cutting it into batches is the
         # feed's work, without a copy.
-        batch_size=None,  # type: ignore[arg-type]
+        batch_size=None,  # type: ignore[arg-type] # Ray's hint
         batch_format="pyarrow",
         # Ray opens blocks in as many threads as it fetches ahead, and puts them back in order only
         # where the stream keeps its order. In one thread none overtakes another.

@@ -50,8 +50,8 @@ def capacity_of(runtime: RuntimeSpec) -> ClusterCapacity:
     with environment_kept():
         try:
             connect(runtime, log_to_driver=False, with_code=False)
-            nodes: list[dict[str, object]] = ray.nodes()  # type: ignore[no-untyped-call]
-            free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
+            nodes: list[dict[str, object]] = ray.nodes()  # type: ignore[no-untyped-call] # of Ray's
+            free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call] # of Ray's
         finally:
             ray.shutdown()
     return capacity_of_nodes(nodes, free)

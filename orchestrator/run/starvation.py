@@ -100,8 +100,8 @@ def find_shortage(plan: JobPlan) -> str | None:
         if group["state"] == "PENDING" and group["stats"]["scheduling_state"] in _NO_PLACE
     ]
     waiting = [*_training(plan, groups), *_preprocessing(plan, pool_workers())]
-    free = cluster_state.available_resources_per_node()  # type: ignore[no-untyped-call]
-    total = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    free = cluster_state.available_resources_per_node()  # type: ignore[no-untyped-call] # of Ray's
+    total = ray.cluster_resources()  # type: ignore[no-untyped-call] # of Ray's
     return describe_shortage(waiting, list(free.values()), total)
 
 
