@@ -43,9 +43,7 @@ class _Batches(Dataset[dict[str, Tensor]]):
         return [pq.ParquetFile(path) for path in self._paths]
 
 
-def run(
-    *, data: str, workers: int, in_order: bool, prefetch: int = 2, until: float = 1.0
-) -> Reading:
+def run(*, data: str, workers: int, prefetch: int = 2, until: float = 1.0) -> Reading:
     """One repetition, on batches in random order.
 
     Args:
@@ -58,7 +56,6 @@ def run(
         sampler=RandomSampler(batches, generator=torch.Generator().manual_seed(0)),
         num_workers=workers,
         prefetch_factor=prefetch,
-        in_order=in_order,
     )
     torch.set_num_threads(1)
     return drain(loader, rows=batches.rows, key=SECONDS, until=until)

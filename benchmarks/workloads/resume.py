@@ -41,7 +41,7 @@ NAME = "resume"
 TITLE = "W8: resuming early and late in an epoch, and after a killed worker"
 ROWS, WINDOW, BATCH = 3_000_000, 65_536, 1_024
 EARLY, LATE = 0.1, 0.9
-STREAM_TRIES, READER_TRIES = 4, 40
+STREAM_TRIES, READER_TRIES = 2, 40
 # A rank is killed after so many steps, each of at least so long.
 KILL_AFTER, STEP_S = 20, 0.05
 LIMIT_S = 300.0

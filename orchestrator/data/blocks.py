@@ -37,16 +37,13 @@ def make_block(share: Share) -> pa.Table:
         raise DataError(f"the column name {name!r} is taken: each row's origin travels under it")
     origins = {ORIGIN_COLUMNS[name]: value for name, value in share.origins.columns().items()}
     payload = encode({**share.columns, **origins})
-    # Built from the buffer itself: pa.array would copy the bytes once more.
-    offsets = pa.py_buffer(np.array([0, payload.size], dtype=np.int64))
-    cell = pa.Array.from_buffers(pa.large_binary(), 1, [None, offsets, payload])
-    return pa.table({SUPERBLOCK: [share.superblock], RANK: [share.rank], PAYLOAD: cell})
+    return pa.table({SUPERBLOCK: [share.superblock], RANK: [share.rank], PAYLOAD: payload})
 
 
 def open_block(block: pa.Table) -> Iterator[Share]:
     """The share in each row of a block."""
     for index in range(block.num_rows):
-        columns = decode(block[PAYLOAD][index].as_buffer())
+        columns = decode(block[PAYLOAD].slice(index, 1).chunk(0))
         found = {name: columns.pop(column, None) for name, column in ORIGIN_COLUMNS.items()}
         rows, parts, passes, spans = (found[name] for name in ("rows", "parts", "passes", "spans"))
         if rows is None:

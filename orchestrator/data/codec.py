@@ -1,4 +1,4 @@
-"""A rank's rows as a single value of a Ray Data block: an Arrow record batch in a binary cell.
+"""Columns as one cell of a table, and back.
 
 A block then always holds exactly one row, whatever its columns are, and Ray handles one column
 instead of many: the number of columns, not of bytes, is what its per-block work costs.
@@ -15,67 +15,100 @@ from orchestrator.errors import DataError
 Column = NDArray[np.generic] | NDArray[np.object_]
 Columns = dict[str, Column]
 
-_SHAPES = b"shapes"
+# In the cell: all plain columns as one Arrow IPC stream; beside it, by their number, the tensors.
+_PLAIN_COLUMNS = "columns"
+# In the stream's metadata: the names of all columns, and the tensors' shapes and types.
+_NAMES, _TENSORS = b"names", b"tensors"
 # Kinds of numpy type whose bytes alone are the value: all but objects and records.
-_PLAIN = "biufcmMSU"
+_PLAIN_KINDS = "biufcmMSU"
 
 
-def encode(columns: Columns) -> pa.Buffer:
-    """Columns of equal length as one Arrow IPC stream; any numeric shape, strings and bytes.
+def encode(columns: Columns) -> pa.StructArray:
+    """Columns of equal length as one cell; any numeric shape, strings and bytes.
+
+    Tensors are not copied: what made them must not write into them again.
 
     Raises:
         DataError: a column of objects, or of a kind of number, that Arrow has no type for.
     """
-    arrays, shapes = [], {}
+    plain: dict[str, pa.Array] = {}
+    tensors: dict[str, tuple[list[int], str]] = {}
+    cells: list[pa.Array] = []
     for name, column in columns.items():
         # Another machine's byte order is a matter of files; neither Arrow nor torch takes it.
         native = column.astype(column.dtype.newbyteorder("="), copy=False)
-        if _is_opaque(native):
-            shapes[name] = (list(native.shape[1:]), native.dtype.str)
         try:
-            arrays.append(_to_arrow(native))
+            if _is_tensor(native):
+                cells.append(_raw(native))
+                tensors[name] = (list(native.shape), native.dtype.str)
+            else:
+                plain[name] = pa.array(native)
         except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
             raise DataError(
                 f"column {name!r} of {native.dtype} cannot be sent to the training workers: {error}"
             ) from error
-    schema_metadata = {_SHAPES: json.dumps(shapes).encode()}
-    batch = pa.RecordBatch.from_arrays(arrays, names=list(columns))
-    batch = batch.replace_schema_metadata(schema_metadata)
+    batch = pa.RecordBatch.from_arrays(list(plain.values()), names=list(plain))
+    described = {_NAMES: json.dumps(list(columns)), _TENSORS: json.dumps(tensors)}
+    stream = _cell(_to_stream(batch.replace_schema_metadata(described)))
+    names = [_PLAIN_COLUMNS, *(str(number) for number in range(len(cells)))]
+    return pa.StructArray.from_arrays([stream, *cells], names)
+
+
+def decode(cell: pa.StructArray) -> Columns:
+    """The columns again; numeric ones are read-only views into the cell, nothing is copied.
+
+    Args:
+        cell: an array of one cell.
+    """
+    stream, *raws = (_bytes_of(cell.field(number)) for number in range(cell.type.num_fields))
+    with pa.ipc.open_stream(stream) as reader:
+        batch = reader.read_next_batch()
+    described = batch.schema.metadata
+    tensors = {
+        name: _tensor(raw, shape, dtype)
+        for raw, (name, (shape, dtype)) in zip(
+            raws, json.loads(described[_TENSORS]).items(), strict=True
+        )
+    }
+    return {
+        name: tensors[name] if name in tensors else batch[name].to_numpy(zero_copy_only=False)
+        for name in json.loads(described[_NAMES])
+    }
+
+
+def _is_tensor(column: Column) -> bool:
+    """Whether a column travels as its raw bytes: Arrow has no type for it, or would copy it."""
+    return column.ndim > 1 or column.dtype.kind == "c"
+
+
+def _raw(column: Column) -> pa.Array:
+    if column.dtype.kind not in _PLAIN_KINDS:
+        raise TypeError("more than one dimension needs numbers, or strings of a fixed width")
+    # As bytes: Python has no buffers of datetimes.
+    return _cell(pa.py_buffer(np.ascontiguousarray(column).reshape(-1).view(np.uint8)))
+
+
+def _tensor(raw: pa.Buffer, shape: list[int], dtype: str) -> Column:
+    column: Column = np.ndarray(shape, dtype, raw if raw.size else None)
+    column.flags.writeable = False
+    return column
+
+
+def _cell(data: pa.Buffer) -> pa.Array:
+    # Built from the buffer itself: pa.array would copy the bytes once more.
+    offsets = pa.py_buffer(np.array([0, data.size], dtype=np.int64))
+    return pa.Array.from_buffers(pa.large_binary(), 1, [None, offsets, data])
+
+
+def _bytes_of(cell: pa.Array) -> pa.Buffer:
+    # Not as the value of the cell: that would be a copy.
+    _, offsets, data = cell.buffers()
+    start, stop = np.frombuffer(offsets, np.int64)[cell.offset : cell.offset + 2].tolist()
+    return data.slice(start, stop - start)
+
+
+def _to_stream(batch: pa.RecordBatch) -> pa.Buffer:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_batch(batch)
     return sink.getvalue()
-
-
-def decode(buffer: pa.Buffer) -> Columns:
-    """The columns again; numeric ones are read-only views into the buffer, nothing is copied."""
-    with pa.ipc.open_stream(buffer) as reader:
-        batch = reader.read_next_batch()
-    shapes = json.loads(batch.schema.metadata[_SHAPES])
-    columns: Columns = {}
-    for name, array in zip(batch.schema.names, batch.columns, strict=True):
-        if name in shapes:
-            shape, dtype = shapes[name]
-            raw = array.buffers()[-1]
-            flat = np.frombuffer(raw, dtype=dtype) if raw else np.empty(0, dtype=dtype)
-            columns[name] = flat.reshape(batch.num_rows, *shape)
-        else:
-            columns[name] = array.to_numpy(zero_copy_only=False)
-    return columns
-
-
-def _is_opaque(column: Column) -> bool:
-    """Whether a column travels as cells of raw bytes, its type and shape in the metadata."""
-    return column.ndim > 1 or column.dtype.kind == "c"
-
-
-def _to_arrow(column: Column) -> pa.Array:
-    if _is_opaque(column):
-        if column.dtype.kind not in _PLAIN:
-            raise TypeError("more than one dimension needs numbers, or strings of a fixed width")
-        raw = np.ascontiguousarray(column)
-        width = int(np.prod(raw.shape[1:], dtype=np.int64)) * raw.dtype.itemsize
-        if not width:
-            return pa.nulls(len(raw))
-        return pa.Array.from_buffers(pa.binary(width), len(raw), [None, pa.py_buffer(raw)])
-    return pa.array(column)

@@ -1,6 +1,7 @@
 """The payload of a block: columns in, the same columns out, without a copy where it matters."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -100,12 +101,29 @@ def test_columns_keep_their_names_and_their_order() -> None:
     ],
 )
 def test_numbers_are_views_into_the_block(column: Column) -> None:
-    buffer = encode({"column": column})
-    start = buffer.address
-    got = decode(buffer)["column"]
+    cell = encode({"column": column})
+    got = decode(cell)["column"]
     place = got.__array_interface__["data"][0]
-    assert start <= place < start + buffer.size
+    held = [cell.field(number).buffers()[-1] for number in range(cell.type.num_fields)]
+    assert any(buffer.address <= place < buffer.address + buffer.size for buffer in held)
     assert not got.flags.writeable
+
+
+def test_a_cell_among_others_is_read_by_itself() -> None:
+    cells = [encode({"a": np.arange(2) + first, "b": np.full((2, 3), first)}) for first in (5, 7)]
+    got = decode(pa.concat_arrays(cells).slice(1, 1))
+    assert got["a"].tolist() == [7, 8]
+    assert got["b"].tolist() == [[7, 7, 7]] * 2
+
+
+def test_a_tensor_travels_without_a_copy() -> None:
+    column = np.arange(12.0).reshape(3, 4)
+    assert np.shares_memory(decode(encode({"column": column[1:]}))["column"], column)
+
+
+def test_a_cell_has_the_same_type_however_many_rows_there_are() -> None:
+    cells = [encode({"a": np.zeros(rows), "b": np.zeros((rows, 2))}) for rows in (0, 2, 100_000)]
+    assert cells[0].type == cells[1].type == cells[2].type
 
 
 @pytest.mark.parametrize(
