@@ -62,7 +62,7 @@ def plan_stream(
     )
 
 
-def _cost(plan: JobPlan) -> MeasuredCost:
+def cost_of(plan: JobPlan) -> MeasuredCost:
     """What a run measures while it starts, from which it chooses what the spec leaves open."""
     (stream, superblocks), *_ = plan.streams_from(0)
     return measure_cost(
@@ -100,7 +100,7 @@ def read_stream(plan: JobPlan) -> Iterator[dict[str, Tensor]]:
 def reader_work(*, data: str, work: str, batch: int) -> Callable[[], int]:
     """Part after part of what a preprocessing worker does for a window: all but handing it on."""
     plan = plan_stream(data=data, work=work, batch=batch, epochs=1 << 10)
-    plan = plan.measured(_cost(plan))
+    plan = plan.measured(cost_of(plan))
     (stream, superblocks), *_ = plan.streams_from(0)
     reader = ReadStage(
         StageTask(stream=stream, position=0, root=ROOT, workers=1, superblocks=superblocks)
@@ -152,7 +152,7 @@ def run(
         arguments=arguments,
         capacity=capacity,
     )
-    plan = plan.measured(_cost(plan))
+    plan = plan.measured(cost_of(plan))
     os.environ.update({**ENVIRONMENT, **os.environ})
     with tempfile.TemporaryDirectory(prefix="ob") as folder:
         start_embedded(runtime, capacity, Path(folder), log_to_driver=False)
