@@ -26,7 +26,7 @@ _PLAIN_KINDS = "biufcmMSU"
 def encode(columns: Columns) -> pa.StructArray:
     """Columns of equal length as one cell; any numeric shape, strings and bytes.
 
-    Tensors are not copied: what made them must not write into them again.
+    Tensors are not copied: nothing may be written into them before the cell is stored.
 
     Raises:
         DataError: a column of objects, or of a kind of number, that Arrow has no type for.

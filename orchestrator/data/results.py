@@ -1,6 +1,7 @@
 """What a transform returned: checked, and put together again from the pieces of a batch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +56,40 @@ def as_columns(result: object, name: str) -> dict[str, object]:
     return {str(key): value for key, value in result.items()}
 
 
+class Joined:
+    """What a transform returns for the pieces of a batch, end to end.
+
+    Each is copied as it comes: a transform may write again into an array that it has returned.
+    """
+
+    def __init__(self, rows: int, name: str) -> None:
+        self.columns: Columns = {}
+        self._rows = rows
+        self._name = name
+        self._filled = 0
+
+    def add(self, piece: Columns) -> None:
+        """Takes the next piece.
+
+        Raises:
+            DataError: it has other columns than those before, or columns that do not fit to them.
+        """
+        if not self.columns:
+            self.columns = {
+                key: np.empty((self._rows, *column.shape[1:]), column.dtype)
+                for key, column in piece.items()
+            }
+        _check_names(self.columns, piece, self._name)
+        start, self._filled = self._filled, self._filled + len(next(iter(piece.values())))
+        with _told_where_unlike(self._name):
+            for key, column in piece.items():
+                whole = self.columns[key]
+                kind = np.concatenate([whole[:0], column[:0]]).dtype
+                if kind != whole.dtype:
+                    whole = self.columns[key] = whole.astype(kind)
+                whole[start : self._filled] = column
+
+
 def concatenate(pieces: Sequence[Columns], name: str) -> Columns:
     """What a transform returned for the pieces of a batch, end to end.
 
@@ -62,13 +97,23 @@ def concatenate(pieces: Sequence[Columns], name: str) -> Columns:
         DataError: the pieces have different columns, or columns that do not fit together.
     """
     for piece in pieces[1:]:
-        if piece.keys() != pieces[0].keys():
-            raise DataError(
-                f"transform {name} returned different columns for different batches:"
-                f" {', '.join(sorted(pieces[0]))}, then {', '.join(sorted(piece))}"
-            )
-    try:
+        _check_names(pieces[0], piece, name)
+    with _told_where_unlike(name):
         return {key: np.concatenate([piece[key] for piece in pieces]) for key in pieces[0]}
+
+
+def _check_names(first: Columns, piece: Columns, name: str) -> None:
+    if piece.keys() != first.keys():
+        raise DataError(
+            f"transform {name} returned different columns for different batches:"
+            f" {', '.join(sorted(first))}, then {', '.join(sorted(piece))}"
+        )
+
+
+@contextmanager
+def _told_where_unlike(name: str) -> Iterator[None]:
+    try:
+        yield
     except (TypeError, ValueError) as error:
         raise DataError(
             f"transform {name} returned different types or shapes for different batches: {error}"

@@ -55,7 +55,10 @@ def units_of(transforms: Sequence[BoundTransform], columns: Columns, rows: Rows)
 def _mapped(
     transform: BoundTransform, columns: Columns, origins: Origins
 ) -> tuple[Columns, Rows | None]:
-    return transform.apply(columns, origins, 0), None
+    # Copied, as a transform may write into them again for the next fragment.
+    return {
+        name: column.copy() for name, column in transform.apply(columns, origins, 0).items()
+    }, None
 
 
 def _filtered(
@@ -70,7 +73,8 @@ def _filtered(
                 f"transform {transform.name}: a filter returns whether to keep each row, bool"
                 f" [{len(part)}]; got {got}"
             )
-        kept.append(keep)
+        # Copied, as a transform may write into it again.
+        kept.append(keep.copy())
     keeps = np.concatenate(kept)
     return {name: column[keeps] for name, column in columns.items()}, keeps.astype(np.int64)
 
@@ -93,7 +97,9 @@ def _multiplied(
                 f" from 0 on, [{len(part)}]; got {count.dtype} {list(count.shape)}"
             )
         counts.append(count.astype(np.int64))
-        made.append(check_result(result[0], int(count.sum()), transform.name))
+        piece = check_result(result[0], int(count.sum()), transform.name)
+        # Copied, as a transform may write into them again.
+        made.append({key: column.copy() for key, column in piece.items()})
     full = [piece for piece, count in zip(made, counts, strict=True) if count.any()]
     return concatenate(full or made[:1], transform.name), np.concatenate(counts)
 

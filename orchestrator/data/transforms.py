@@ -10,7 +10,7 @@ from orchestrator.data.blame import USER_ERRORS, UserCodeError
 from orchestrator.data.codec import Columns
 from orchestrator.data.fitted import FITTED_METHODS, FittedState, to_json
 from orchestrator.data.random import RowRandom
-from orchestrator.data.results import check_result, concatenate
+from orchestrator.data.results import Joined, check_result
 from orchestrator.errors import DataError, SpecError
 from orchestrator.plan.origins import Origins
 from orchestrator.plan.stream import StreamPlan
@@ -68,12 +68,15 @@ class BoundTransform:
             UserCodeError: it raised.
             DataError: it did not return one entry a row for each column.
         """
-        pieces = []
-        for part in self.cut(len(origins)):
+        parts, joined = self.cut(len(origins)), Joined(len(origins), self.name)
+        for part in parts:
             given, taken = origins.take(part), {key: value[part] for key, value in columns.items()}
             result = self.call(taken, given, epoch, part.start)
-            pieces.append(check_result(result, len(given), self.name))
-        return pieces[0] if len(pieces) == 1 else concatenate(pieces, self.name)
+            piece = check_result(result, len(given), self.name)
+            if len(parts) == 1:
+                return piece
+            joined.add(piece)
+        return joined.columns
 
     def cut(self, rows: int) -> list[slice]:
         """The pieces in which so many rows are given to it; one of none, where there are none."""
@@ -184,15 +187,17 @@ def in_pieces(call: Callable[[slice], Columns], part: slice, *, rows: int, name:
     Raises:
         UserCodeError: it raised; its rows are counted from the start of the part.
     """
-    pieces = []
-    for start in range(part.start, max(part.start + 1, part.stop), rows):
+    if part.stop - part.start <= rows:
+        return call(part)
+    joined = Joined(part.stop - part.start, name)
+    for start in range(part.start, part.stop, rows):
         try:
-            pieces.append(call(slice(start, min(start + rows, part.stop))))
+            joined.add(call(slice(start, min(start + rows, part.stop))))
         except UserCodeError as error:
             error.start += start - part.start
             error.stop += start - part.start
             raise
-    return pieces[0] if len(pieces) == 1 else concatenate(pieces, name)
+    return joined.columns
 
 
 def _bind(spec: TransformSpec, root: Path) -> tuple[Callable[..., object], dict[str, object]]:

@@ -86,6 +86,9 @@ def consume(
     for batch in feed:
         if len(batch.rows):
             np.testing.assert_array_equal(batch.columns["id"], batch.rows)
+            if plan.spec.transforms and plan.spec.transforms[0].use.endswith(":Reused"):
+                wanted = np.repeat(batch.rows[:, None], 2, axis=1)
+                np.testing.assert_array_equal(batch.columns["x"], wanted)
         seen.append((batch.epoch, batch.step, batch.rows.tolist()))
     return seen
 
@@ -153,6 +156,14 @@ def test_rows_stay_in_order_through_pools_of_their_own(data: Path) -> None:
     ]
     plan = make_plan(data, workers=2, transforms=transforms)
     assert [len(stage.transforms) for stage in plan.train.stages] == [1, 1, 1]
+    assert global_batches(plan) == expected(plan)
+
+
+@pytest.mark.parametrize("pools", [1, 2])
+def test_a_transform_may_write_into_its_arrays_again(data: Path, pools: int) -> None:
+    reused: dict[str, object] = {"use": "tests.support.transforms:Reused"}
+    plan = make_plan(data, workers=2, transforms=[reused, {**reused, "workers": 1}][:pools])
+    assert [len(stage.transforms) for stage in plan.train.stages] == [1] * pools
     assert global_batches(plan) == expected(plan)
 
 

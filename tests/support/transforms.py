@@ -32,6 +32,22 @@ class Shift:
         return {**batch, "x": batch["x"] + self._by}
 
 
+class Reused:
+    """Gives its rows in arrays that it writes into again in the next call, as fast code does."""
+
+    def __init__(self) -> None:
+        self._id = np.empty(0, dtype=np.int64)
+        self._x = np.empty((0, 2))
+
+    def __call__(self, batch: Batch) -> Batch:
+        rows = len(batch["id"])
+        if rows > len(self._id):
+            self._id, self._x = np.empty(rows, dtype=np.int64), np.empty((rows, 2))
+        self._id[:rows] = batch["id"]
+        self._x[:rows] = batch["id"][:, None]
+        return {"id": self._id[:rows], "x": self._x[:rows]}
+
+
 def refuse(batch: Batch) -> Batch:
     """Fails on one row of the data, as a user's transform would."""
     if (batch["id"] == 17).any():

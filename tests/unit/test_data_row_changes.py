@@ -36,6 +36,16 @@ def fails_on_seven(batch):
     if (batch["id"] == 7).any():
         raise ValueError("seven")
     return batch
+KEPT, MADE = np.empty(8, dtype=bool), np.empty(8, dtype=np.int64)
+def odd_reused(batch):
+    kept = KEPT[: len(batch["id"])]
+    kept[:] = batch["id"] % 2 == 1
+    return kept
+def once_reused(batch):
+    made = MADE[: len(batch["id"])]
+    made[:] = batch["id"]
+    return {"id": made}, np.ones(len(made), dtype=np.int64)
+def same_reused(batch): return once_reused(batch)[0]
 """
 WRONG = {
     ("filter", "keep_text"): r"a filter returns whether to keep each row, bool \[8\]; got",
@@ -64,9 +74,11 @@ def root(tmp_path: Path) -> Iterator[Path]:
     sys.modules.pop(MODULE, None)
 
 
-def bind(root: Path, kind: str, name: str) -> BoundTransform:
+def bind(root: Path, kind: str, name: str, **fields: object) -> BoundTransform:
     length = {"length": 4} if kind == "pack" else {}
-    spec = TransformSpec.model_validate({"use": f"{MODULE}:{name}", "kind": kind, **length})
+    spec = TransformSpec.model_validate(
+        {"use": f"{MODULE}:{name}", "kind": kind, **length, **fields}
+    )
     return BoundTransform(spec, root=root, seed=0)
 
 
@@ -91,3 +103,30 @@ def test_after_a_filter_that_leaves_nothing_no_transform_is_called(root: Path) -
     transforms = [bind(root, "filter", "odd"), bind(root, "map", "fails_on_seven")]
     units = units_of(transforms, {"id": np.array([0, 2])}, np.arange(2))
     assert (units.counts.tolist(), units.columns) == ([0, 0], {})
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "wanted"),
+    [
+        ("filter", "odd_reused", [1, 3, 5, 7]),
+        ("flat_map", "once_reused", [*range(8)]),
+        ("map", "same_reused", [*range(8)]),
+    ],
+)
+def test_a_transform_may_write_into_its_arrays_again(
+    root: Path, kind: str, name: str, wanted: list[int]
+) -> None:
+    reused = bind(root, kind, name, batch_rows=3)
+    units = units_of([reused], {"id": np.arange(8)}, np.arange(8))
+    assert units.columns["id"].tolist() == wanted
+
+
+@pytest.mark.parametrize("kind", ["flat_map", "map"])
+def test_what_a_fragment_gave_stays_as_it_is_while_the_next_one_is_read(
+    root: Path, kind: str
+) -> None:
+    reused = bind(root, kind, "once_reused" if kind == "flat_map" else "same_reused")
+    first, _ = (
+        units_of([reused], {"id": np.arange(start, start + 8)}, np.arange(8)) for start in (0, 8)
+    )
+    assert first.columns["id"].tolist() == [*range(8)]

@@ -11,7 +11,7 @@ import pytest
 from orchestrator.data.blame import UserCodeError
 from orchestrator.data.codec import Columns
 from orchestrator.data.fitted import FittedState
-from orchestrator.data.transforms import BoundTransform, apply_all
+from orchestrator.data.transforms import BoundTransform, apply_all, in_pieces
 from orchestrator.errors import DataError, SpecError
 from orchestrator.plan.origins import Origins
 from orchestrator.spec.transform import TransformSpec
@@ -118,6 +118,15 @@ class NoLoad:
         return batch
 
 number = 5
+
+class Reused:
+    def __init__(self):
+        self.x = np.empty((10, 2))
+
+    def __call__(self, batch):
+        x = self.x[: len(batch["x"])]
+        x[:] = batch["x"] * 2
+        return {**batch, "x": x}
 """
 HALVES = (slice(0, 5), slice(5, 10))
 ROWS = np.arange(10, dtype=np.int64) + 100
@@ -175,6 +184,19 @@ def test_pieces_of_any_size_give_what_the_whole_gives(
     assert whole.keys() == pieces.keys()
     for key in whole:
         np.testing.assert_array_equal(whole[key], pieces[key])
+
+
+def test_a_transform_may_write_into_its_arrays_again(root: Path) -> None:
+    got = bind(root, "Reused", batch_rows=4).apply(columns(), ALL, 0)
+    np.testing.assert_array_equal(got["x"], columns()["x"] * 2)
+    reused = bind(root, "Reused")
+
+    def call(part: slice) -> Columns:
+        taken = {key: column[part] for key, column in columns().items()}
+        return reused.apply(taken, ALL.take(part), 0)
+
+    got = in_pieces(call, slice(0, 10), rows=3, name="Reused")
+    np.testing.assert_array_equal(got["x"], columns()["x"] * 2)
 
 
 def test_a_call_gets_at_most_the_rows_asked_for(root: Path) -> None:
