@@ -30,9 +30,10 @@ from orchestrator.spec.job import JobSpec
 from orchestrator.spec.transform import Split, TransformSpec
 
 # A window is what one task reads: long enough to outlast Ray's scheduling quantum, small enough
-# that several fit in memory. A superblock is what a worker holds of it at a time.
+# that several fit in memory. A superblock is what a worker holds of it at a time: Ray's work on
+# one, about 9 ms, should be a small part of ours on its rows (docs/benchmarks.md, W10).
 WINDOW_BYTES = 64 << 20
-SUPERBLOCK_BYTES = 32 << 20
+SUPERBLOCK_BYTES = 64 << 20
 MOST_WINDOW_ROWS = 1 << 20
 MOST_SUPERBLOCK_STEPS = 256
 # Seconds that a reader may work on a superblock: the first batch waits for the first of them.
