@@ -30,12 +30,12 @@ from orchestrator.spec.job import JobSpec
 from orchestrator.spec.transform import Split, TransformSpec
 
 # A window is what one task reads: long enough to outlast Ray's scheduling quantum, small enough
-# that several fit in memory. A superblock is what a worker holds of it at a time: Ray's work on
-# one, about 9 ms, should be a small part of ours on its rows (docs/benchmarks.md, W10).
+# that several fit in memory. A superblock is what a worker holds of it at a time: all of a usual
+# window, as Ray's work on one, about 9 ms (docs/benchmarks.md, W10), is the same for any size.
 WINDOW_BYTES = 64 << 20
-SUPERBLOCK_BYTES = 64 << 20
+SUPERBLOCK_BYTES = 80 << 20
 MOST_WINDOW_ROWS = 1 << 20
-MOST_SUPERBLOCK_STEPS = 256
+MOST_SUPERBLOCK_STEPS = 512
 # Seconds that a reader may work on a superblock: the first batch waits for the first of them.
 _SUPERBLOCK_S = 1.0
 # A preprocessing worker holds a window as it is read, and as it is put in order.
