@@ -41,6 +41,7 @@ def plan_stream(
     scaling: dict[str, object] | None = None,
     arguments: dict[str, object] | None = None,
     capacity: ClusterCapacity | None = None,
+    store_bytes: int | None = None,
 ) -> JobPlan:
     """The plan of a job whose only transform is `work`."""
     spec = JobSpec.model_validate(
@@ -50,7 +51,7 @@ def plan_stream(
             "transforms": [{"use": work, "with": arguments or {}}],
             "training": {"task": "a.b:C", "epochs": epochs, "global_batch_size": batch},
             "scaling": scaling or {},
-            "runtime": {"working_dir": str(ROOT)},
+            "runtime": {"working_dir": str(ROOT), "object_store": store_bytes or "auto"},
         }
     )
     return build_plan(
@@ -151,6 +152,7 @@ def run(
         scaling=scaling,
         arguments=arguments,
         capacity=capacity,
+        store_bytes=store_bytes,
     )
     plan = plan.measured(cost_of(plan))
     os.environ.update({**ENVIRONMENT, **os.environ})

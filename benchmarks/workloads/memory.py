@@ -127,6 +127,7 @@ def measure(*, data: str, store_bytes: int, slow_rows: int = 0, quick: bool = Fa
             shuffle=window,
             scaling={"preprocessing": {"workers": 2}},
             capacity=capacity,
+            store_bytes=store_bytes,
         )
         reading = drain(
             _slow_first(read_stream(plan), slow_rows // _BATCH),

@@ -26,6 +26,7 @@ from orchestrator.plan.tuning import (
     transform_first,
     tune_pool,
 )
+from orchestrator.spec.base import Auto
 from orchestrator.spec.job import JobSpec
 from orchestrator.spec.transform import Split, TransformSpec
 
@@ -34,6 +35,9 @@ from orchestrator.spec.transform import Split, TransformSpec
 # window, as Ray's work on one, about 9 ms (docs/benchmarks.md, W10), is the same for any size.
 WINDOW_BYTES = 64 << 20
 SUPERBLOCK_BYTES = 80 << 20
+# Where the spec makes the object store a small one, as many should find room in it: with fewer,
+# Ray holds its calls back (docs/benchmarks.md, W9).
+_SUPERBLOCKS_IN_STORE = 16
 MOST_WINDOW_ROWS = 1 << 20
 MOST_SUPERBLOCK_STEPS = 512
 # Seconds that a reader may work on a superblock: the first batch waits for the first of them.
@@ -234,15 +238,26 @@ def _geometry(
         window_rows=rows,
         window_is_order=window is not None,
         superblock_steps=None if fixed == "auto" else fixed,
-        most_superblock_steps=_most_superblock_steps(row_bytes, batch, cost),
+        most_superblock_steps=_most_superblock_steps(
+            row_bytes, batch, cost, _superblock_bytes(spec.runtime.object_store)
+        ),
     )
 
 
-def _most_superblock_steps(row_bytes: float, batch: int, cost: MeasuredCost | None) -> int:
+def _superblock_bytes(store: int | Auto) -> int:
+    """The most bytes of a superblock, for an object store of this size."""
+    if store == "auto":
+        return SUPERBLOCK_BYTES
+    return min(SUPERBLOCK_BYTES, store // _SUPERBLOCKS_IN_STORE)
+
+
+def _most_superblock_steps(
+    row_bytes: float, batch: int, cost: MeasuredCost | None, most_bytes: int
+) -> int:
     """A superblock is held as it leaves the transforms; Ray's work is the same for any size."""
     if cost is None:
-        return max(1, min(MOST_SUPERBLOCK_STEPS, int(SUPERBLOCK_BYTES / (row_bytes * batch))))
-    in_memory = SUPERBLOCK_BYTES / (max(1.0, cost.row_bytes) * batch)
+        return max(1, min(MOST_SUPERBLOCK_STEPS, int(most_bytes / (row_bytes * batch))))
+    in_memory = most_bytes / (max(1.0, cost.row_bytes) * batch)
     in_time = _SUPERBLOCK_S / (max(1e-9, cost.row_s) * batch)
     return max(1, min(MOST_SUPERBLOCK_STEPS, int(in_memory), int(in_time)))
 

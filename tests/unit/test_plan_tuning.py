@@ -107,3 +107,13 @@ def test_windows_of_a_plan_end_where_fragments_do() -> None:
     spec = make_spec(training={"global_batch_size": 1024})
     order = make_plan(spec, train=index).train.sample_order()
     assert order.read_amplification() == 1.0
+
+
+@pytest.mark.parametrize(
+    ("store", "steps"), [("auto", 64), ("4 GiB", 64), ("512 MiB", 32), ("80 MiB", 4)]
+)
+def test_a_superblock_is_a_window_unless_the_object_store_is_small(store: str, steps: int) -> None:
+    index = make_index((65_536,) * 16, row_bytes=1024)
+    spec = make_spec(training={"global_batch_size": 1024}, runtime={"object_store": store})
+    geometry = make_plan(spec, train=index).train.geometry
+    assert (geometry.window_steps, geometry.superblock_steps) == (64, steps)
