@@ -35,8 +35,8 @@ from orchestrator.spec.transform import Split, TransformSpec
 # window, as Ray's work on one, about 9 ms (docs/benchmarks.md, W10), is the same for any size.
 WINDOW_BYTES = 64 << 20
 SUPERBLOCK_BYTES = 80 << 20
-# Where the spec makes the object store a small one, as many should find room in it: with fewer,
-# Ray holds its calls back (docs/benchmarks.md, W9).
+# Where the spec makes the object store a small one, as many should find room in it: with half as
+# many, blocks of it were spilled (docs/benchmarks/missed.md, W9).
 _SUPERBLOCKS_IN_STORE = 16
 MOST_WINDOW_ROWS = 1 << 20
 MOST_SUPERBLOCK_STEPS = 512
