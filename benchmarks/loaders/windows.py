@@ -4,6 +4,7 @@ Row groups are permuted and cut into windows, and a window's rows are permuted b
 as in our own stream; all epochs stand in one list, so that no loader pauses between them.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -111,7 +112,14 @@ def cut_batches(columns: Mapping[str, NDArray[np.generic]], batch: int) -> Itera
         yield {name: column[start : start + batch] for name, column in columns.items()}
 
 
-@lru_cache(maxsize=64)
 def _opened(file: str) -> pq.ParquetFile:
-    """A file whose footer this process has read, kept open."""
+    """A file whose footer this thread has read, kept open.
+
+    One for each thread: two that read from the same ParquetFile wait for each other for ever.
+    """
+    return _opened_by(threading.get_ident(), file)
+
+
+@lru_cache(maxsize=256)
+def _opened_by(_thread: int, file: str) -> pq.ParquetFile:
     return pq.ParquetFile(file)
