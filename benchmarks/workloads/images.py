@@ -40,7 +40,12 @@ def run(settings: Settings) -> Outcome:
 
     images = _QUICK_IMAGES if settings.quick else _IMAGES
     data = str(write_data(settings.folder, images=images, row_group=_ROW_GROUP))
-    common: dict[str, object] = {"data": data, "batch": BATCH, "key": KEY, "epochs": _EPOCHS[settings.quick]}
+    common: dict[str, object] = {
+        "data": data,
+        "batch": BATCH,
+        "key": KEY,
+        "epochs": _EPOCHS[settings.quick],
+    }
     work = {"work": "benchmarks.workloads.images_work:transform"}
     ours = Contender(name=OURS, call="benchmarks.loaders.ours:run", arguments=common | work)
     peers = _quick_peers(common) if settings.quick else _best_peers(common)
