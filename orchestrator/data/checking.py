@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from orchestrator.data.blame import UserCodeError
-from orchestrator.data.codec import Columns
 from orchestrator.data.fitted import FittedState
 from orchestrator.data.passes import found_block, run_pass
 from orchestrator.data.quarantine_file import BadRow
 from orchestrator.data.row_changes import Units, units_of
-from orchestrator.data.sieve import sieve_of
+from orchestrator.data.sieve import ReadRows, sieve_of
 from orchestrator.data.transforms import apply_all, bind_transforms
 from orchestrator.errors import DataError
 from orchestrator.plan.fitted import measured_windows
@@ -80,22 +80,14 @@ class CheckStage:
         read = self._sieve.read(fragment)
         for start in range(0, len(read.rows), self._call_rows):
             rows = read.rows[start : start + self._call_rows]
-
-            def work(chosen: Rows, start: int = start, rows: Rows = rows) -> Counts:
-                places = start + np.searchsorted(rows, chosen)
-                # Copied, because a transform may write into what it gets.
-                return self._tried(
-                    {n: column[places] for n, column in read.columns.items()}, chosen
-                )
-
-            good, given = self._sieve.try_out(work, rows)
+            good, given = self._sieve.try_out(partial(self._tried, read), rows)
             if given is not None:
                 counts[good - first] = given
         return counts, self._sieve.found(first, first + size)
 
-    def _tried(self, columns: Columns, rows: Rows) -> Counts:
+    def _tried(self, read: ReadRows, rows: Rows) -> Counts:
         """How many units the rows give, after all transforms have been applied to them."""
-        units = units_of(self._counted, columns, rows)
+        units = units_of(self._counted, read.taken(rows), rows)
         if self._others and len(next(iter(units.columns.values()), ())):
             self._try_others(units, rows)
         return units.counts

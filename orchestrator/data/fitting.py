@@ -16,7 +16,7 @@ from orchestrator.data.fitted import FittedState
 from orchestrator.data.parquet_read import read_pieces
 from orchestrator.data.passes import found_block, run_pass
 from orchestrator.data.row_changes import units_of
-from orchestrator.data.sieve import Sieve, sieve_of
+from orchestrator.data.sieve import ReadRows, Sieve, sieve_of
 from orchestrator.data.transforms import bind_transforms
 from orchestrator.errors import DataError
 from orchestrator.plan.fitted import PlannedFit, measured_rows, measured_windows
@@ -72,18 +72,16 @@ class MeasureStage:
             read = sieve.read(fragment)
             for start in range(0, len(read.rows), self._task.rows):
                 rows = read.rows[start : start + self._task.rows]
-
-                def before(chosen: Rows, start: int = start, rows: Rows = rows) -> Columns:
-                    places = start + np.searchsorted(rows, chosen)
-                    taken = {name: column[places] for name, column in read.columns.items()}
-                    return units_of(self._before, taken, chosen).columns
-
-                good, left = sieve.try_out(before, rows)
+                good, left = sieve.try_out(partial(self._left, read), rows)
                 if left:
                     at_hand = RowsAtHand(
                         index=self._task.stream.index, root=self._task.root, rows=good, epoch=0
                     )
                     yield self._of_all(left, at_hand)
+
+    def _left(self, read: ReadRows, rows: Rows) -> Columns:
+        """What the transforms before leave of some of the rows."""
+        return units_of(self._before, read.taken(rows), rows).columns
 
     def _of_all(self, left: Columns, at_hand: RowsAtHand) -> object:
         try:

@@ -40,6 +40,11 @@ class ReadRows:
     rows: Rows
     columns: Columns
 
+    def taken(self, rows: Rows) -> Columns:
+        """The columns of some of the rows, made anew, since a transform may write into them."""
+        places = np.searchsorted(self.rows, rows)
+        return {name: column[places] for name, column in self.columns.items()}
+
 
 class Sieve:
     """Finds the bad rows of a split, in one worker.
