@@ -1,4 +1,4 @@
-"""Bad rows without Ray: found, left out of the order, and the same rows for any number of workers."""
+"""Bad rows without Ray: found, left out of the order, the same rows for any number of workers."""
 
 import json
 from collections import Counter
