@@ -4,6 +4,7 @@ Which rows are bad must not depend on who looks, or how often: a lost worker's r
 through again, and the order of all rows follows from it.
 """
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ READING = "read"
 # Whether bytes make sense is not left to a single look: storage may have its moments.
 _SECOND_LOOK_S = 0.5
 _LONGEST_ERROR = 500
+# Where an object lies is another place each time: "<_io.BytesIO object at 0x7f...>".
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _FAILURES = (UserCodeError, UnreadableError)
 
 
@@ -145,12 +148,12 @@ class Sieve:
 
     def _note(self, row: int, error: UserCodeError | UnreadableError) -> None:
         if isinstance(error, UserCodeError):
-            raised = error.error
+            raised, stage = error.error, error.what
             told = f"{type(raised).__name__}: {raised}" if str(raised) else type(raised).__name__
-            bad = BadRow(row=row, stage=error.what, error=told[:_LONGEST_ERROR])
         else:
-            bad = BadRow(row=row, stage=READING, error=str(error)[:_LONGEST_ERROR])
-        self._bad[row] = bad
+            told, stage = str(error), READING
+        told = _ADDRESS.sub("", told)[:_LONGEST_ERROR]
+        self._bad[row] = bad = BadRow(row=row, stage=stage, error=told)
         if len(self._bad) > self._most:
             # No need to go on: this worker alone has found too many.
             raise over_budget(self._index, bad, most=self._most, where=self._where)

@@ -27,6 +27,7 @@ from orchestrator.plan.index import DatasetIndex
 from orchestrator.plan.job import JobPlan
 from orchestrator.plan.origins import Counts
 from orchestrator.plan.stream import StreamPlan
+from orchestrator.run.changes import check_unchanged
 from tests.support.bad_rows import is_bad, spoil_group, write_ids
 from tests.support.plans import make_plan, make_spec
 from tests.support.runs import ROOT
@@ -215,7 +216,7 @@ def test_an_error_of_a_connection_is_tried_again_and_raised_never_quarantined(
 ) -> None:
     log = tmp_path / "calls"
     plan = plan_of([{"use": f"{CODE}:unreachable", "with": {"log": str(log)}}])
-    with pytest.raises(DataError, match="unreachable failed on rows.*no image") as caught:
+    with pytest.raises(DataError, match=r"unreachable failed on rows.*no image") as caught:
         found(plan)
     assert "no fault of the rows" in str(caught.value.hint)
     assert len(log.read_text()) == 3
@@ -300,6 +301,17 @@ def test_what_cannot_be_tried_before_training_is_refused(
 ) -> None:
     with pytest.raises(PlanError, match=message):
         plan_of(transforms)
+
+
+def test_a_run_that_did_not_quarantine_cannot_go_on_as_one_that_does() -> None:
+    plan = plan_of([PICKY])
+    spec = make_spec(
+        transforms=[PICKY],
+        training={"global_batch_size": BATCH, "epochs": 3},
+        runtime={"working_dir": str(ROOT)},
+    )
+    with pytest.raises(PlanError, match=r"dataset\.on_error is new"):
+        check_unchanged(make_plan(spec, train=index()).fingerprint.parts, plan)
 
 
 def test_what_decides_which_rows_are_bad_makes_other_counts() -> None:

@@ -152,6 +152,6 @@ def test_a_list_says_where_each_row_lies_and_is_the_same_each_time(tmp_path: Pat
 def test_a_budget_that_was_lowered_is_held_to_what_is_known() -> None:
     check_budget(counted_plan(COUNTS, most=10).train, COUNTS)
     with pytest.raises(
-        DataError, match="10 of the 40 rows of dataset.train are quarantined, and 9"
+        DataError, match=r"10 of the 40 rows of dataset\.train are quarantined, and 9"
     ):
         check_budget(counted_plan(COUNTS, most=9).train, COUNTS)
