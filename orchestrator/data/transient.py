@@ -4,10 +4,12 @@ import gzip
 import logging
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from http.client import HTTPException
 from typing import TypeVar
 
-from orchestrator.data.blame import UserCodeError
+from orchestrator.data.blame import RowsAtHand, UserCodeError
 
 Result = TypeVar("Result")
 
@@ -54,6 +56,15 @@ def retried(call: Callable[[], Result], where: Callable[[int, int], str]) -> Res
             _log.warning("%s; trying again in %.1f s", str(told).partition("\n")[0], pause)
             time.sleep(pause)
     raise AssertionError("the last try returns or raises")
+
+
+def steady(work: Callable[[slice], Result], at_hand: RowsAtHand) -> Callable[[slice], Result]:
+    """The same work on parts of the rows at hand, `retried`."""
+
+    def tried(part: slice) -> Result:
+        return retried(partial(work, part), replace(at_hand, rows=at_hand.rows[part]).told)
+
+    return tried
 
 
 def _is_outside(error: BaseException) -> bool:

@@ -120,7 +120,7 @@ def write_ids(folder: Path, rows: int, *, row_group: int = 20) -> Path:
 
 
 def add_images(file: Path, *, row_group: int, bad: Iterable[int] = ()) -> None:
-    """Gives each row of a file a JPEG; that of a bad row, by its `id`, is cut or no image at all."""
+    """Gives each row of a file a JPEG; that of a bad row, by `id`, is cut or no image at all."""
     table, images = pq.read_table(file), []
     for number in table["id"].to_pylist():
         sink = io.BytesIO()
