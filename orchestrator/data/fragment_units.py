@@ -65,8 +65,10 @@ class FragmentUnits:
         source = read_pieces(index, pieces_of(fragment, rows - first))
 
         def work(part: slice) -> Units:
-            # Copied, because a transform may write into what it gets.
-            columns = {name: column[part].copy() for name, column in source.items()}
+            columns = {name: column[part] for name, column in source.items()}
+            if self._transforms:
+                # Copied, because a transform may write into what it gets.
+                columns = {name: column.copy() for name, column in columns.items()}
             return units_of(self._transforms, columns, rows[part])
 
         units = with_blame(work, RowsAtHand(index=index, root=self._root, rows=rows))

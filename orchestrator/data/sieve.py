@@ -67,7 +67,7 @@ class Sieve:
 
     def found(self, start: int, stop: int) -> list[BadRow]:
         """The bad ones among rows [start, stop) that have been found so far, ascending."""
-        return [self._bad[row] for row in sorted(self._bad) if start <= row < stop]
+        return [self._bad[row] for row in range(start, stop) if row in self._bad]
 
     def read(self, fragment: int) -> ReadRows:
         """The rows of a fragment that can be read.
