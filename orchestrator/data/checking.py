@@ -83,7 +83,7 @@ class CheckStage:
             good, given = self._sieve.try_out(partial(self._tried, read), rows)
             if given is not None:
                 counts[good - first] = given
-        return counts, self._sieve.found(first, first + size)
+        return counts, self._sieve.told(first + np.flatnonzero(counts == QUARANTINED))
 
     def _tried(self, read: ReadRows, rows: Rows) -> Counts:
         """How many units the rows give, after all transforms have been applied to them."""

@@ -65,9 +65,9 @@ class Sieve:
         # By their numbers: a fragment may have to be gone through again.
         self._bad: dict[int, BadRow] = {}
 
-    def found(self, start: int, stop: int) -> list[BadRow]:
-        """The bad ones among rows [start, stop) that have been found so far, ascending."""
-        return [self._bad[row] for row in range(start, stop) if row in self._bad]
+    def told(self, rows: Rows) -> list[BadRow]:
+        """What is wrong with rows that have been found to be bad."""
+        return [self._bad[row] for row in rows.tolist()]
 
     def read(self, fragment: int) -> ReadRows:
         """The rows of a fragment that can be read.
