@@ -25,8 +25,8 @@ _DIGITS = 32
 # Damaged files that a message names.
 _SHOWN = 10
 _DAMAGED_HINT = (
-    "how many rows such a file has is not known, so that dataset.on_error: quarantine cannot leave"
-    " them out: mend it, or leave it out of the source's `paths`"
+    "how many rows such a file has is not known, so that they cannot be quarantined: mend it, or"
+    " leave it out of the source's `paths`"
 )
 _DRIFT_HINT = "name the columns that all files have in the source's `columns`"
 

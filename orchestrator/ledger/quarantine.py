@@ -3,32 +3,32 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from orchestrator.checkpoint.files import storage_errors
-from orchestrator.data.quarantine_file import QUARANTINE_DIR, read_quarantined, table_file
+from orchestrator.data.quarantine_mark import QUARANTINE_DIR, read_mark, sha256, table_file
 from orchestrator.ledger.problem import Problem
 from orchestrator.ledger.run_order import RunOrder
 
 
 def unlisted(run: RunOrder, run_dir: Path) -> Iterator[Problem]:
-    """Rows that are left out as bad without being listed, or listed and not left out."""
+    """That rows are left out as bad which are not the listed ones."""
     if not len(run.quarantined):
         return  # nothing is left out, whatever an earlier start of the run has listed
     try:
         with storage_errors("read", run_dir / QUARANTINE_DIR):
-            listed = read_quarantined(run_dir, "train")
+            why = _why_not(run, run_dir)
     except ValueError as error:
-        yield Problem(message=str(error))
-        return
-    for rows, what in (
-        (
-            np.setdiff1d(run.quarantined, listed),
-            f"left out as bad, but not in {table_file('train')}",
-        ),
-        (np.setdiff1d(listed, run.quarantined), f"in {table_file('train')}, but not left out"),
-    ):
-        if len(rows):
-            verb = "row is" if len(rows) == 1 else "rows are"
-            message = f"{len(rows):,} {verb} {what}"
-            yield Problem(message=message, rows=tuple(rows.tolist()))
+        why = str(error)
+    if why is not None:
+        rows = tuple(run.quarantined.tolist())
+        yield Problem(message=f"{len(rows):,} rows are left out as bad, but {why}", rows=rows)
+
+
+def _why_not(run: RunOrder, run_dir: Path) -> str | None:
+    mark, path = read_mark(run_dir, "train"), run_dir / table_file("train")
+    if mark is None or not path.is_file():
+        return f"{table_file('train')} or its mark is missing"
+    if sha256(path.read_bytes()) != mark.sha256:
+        return f"{table_file('train')} does not match its mark"
+    if sha256(run.quarantined.astype("<i8").tobytes()) != mark.row_numbers:
+        return f"{table_file('train')} lists other rows, {mark.rows:,} of them"
+    return None

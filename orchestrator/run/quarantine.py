@@ -8,14 +8,8 @@ from pathlib import Path
 from orchestrator.checkpoint.files import storage_errors
 from orchestrator.data.checking import check_rows
 from orchestrator.data.fitted import FittedState
-from orchestrator.data.quarantine_file import (
-    QUARANTINE_DIR,
-    BadRow,
-    dump_bad_rows,
-    dump_mark,
-    mark_file,
-    table_file,
-)
+from orchestrator.data.quarantine_file import BadRow, dump_bad_rows
+from orchestrator.data.quarantine_mark import QUARANTINE_DIR, mark_file, table_file
 from orchestrator.data.sieve import over_budget
 from orchestrator.errors import DataError
 from orchestrator.jsonl import JsonLinesWriter
@@ -80,12 +74,12 @@ def _list(bad: Sequence[BadRow], stream: StreamPlan, directory: RunDirectory, ro
 
     The same rows give the same files, however often they are looked for.
     """
-    table = dump_bad_rows(bad, stream.index, root)
-    folder, mark = directory.path / QUARANTINE_DIR, directory.path / mark_file(stream.split)
+    table, mark = dump_bad_rows(bad, stream.index, root)
+    folder, marked = directory.path / QUARANTINE_DIR, directory.path / mark_file(stream.split)
     with storage_errors("make", folder):
         folder.mkdir(mode=0o700, exist_ok=True)
-    with storage_errors("replace", mark):
+    with storage_errors("replace", marked):
         # In between, a table without its mark is no table.
-        mark.unlink(missing_ok=True)
+        marked.unlink(missing_ok=True)
     replace_file(directory.path / table_file(stream.split), table)
-    replace_file(mark, dump_mark(table, len(bad)))
+    replace_file(marked, mark.to_bytes())
