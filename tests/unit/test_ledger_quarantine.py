@@ -17,6 +17,8 @@ from orchestrator.ledger.audit import audit_run
 from orchestrator.plan.job import JobPlan
 from orchestrator.plan.origins import Counts
 from orchestrator.plan.quarantine import quarantined_rows
+from orchestrator.report.happenings import of_event
+from orchestrator.report.records import Event
 from orchestrator.run.quarantine import check_budget
 from tests.support.ledgers import FakeRun, exported
 from tests.support.plans import make_index, make_plan, make_spec
@@ -149,3 +151,11 @@ def test_a_budget_that_was_lowered_is_held_to_what_is_known() -> None:
         DataError, match=r"10 of the 40 rows of dataset\.train are quarantined, and 9"
     ):
         check_budget(counted_plan(COUNTS, most=9).train, COUNTS)
+
+
+def test_the_event_says_how_many_rows_and_where_they_are_listed() -> None:
+    fields = {"split": "train", "rows": 3, "of_rows": 1000, "file": table_file("train")}
+    event = Event(time=0.0, event="quarantined", fields=fields)
+    told = of_event(event, total_steps=9)
+    assert told.word == "quarantined"
+    assert told.details == "train rows: 3 of 1,000, listed in quarantine/train.parquet"
