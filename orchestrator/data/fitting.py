@@ -10,12 +10,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from ray import cloudpickle
 
-from orchestrator.data.blame import USER_ERRORS, RowsAtHand, with_blame
+from orchestrator.data.blame import USER_ERRORS, RowsAtHand, UserCodeError, with_blame
 from orchestrator.data.codec import Columns
 from orchestrator.data.fitted import FittedState
 from orchestrator.data.parquet_read import read_pieces
 from orchestrator.data.passes import found_block, run_pass
 from orchestrator.data.row_changes import units_of
+from orchestrator.data.sieve import ReadRows, Sieve, sieve_of
 from orchestrator.data.transforms import bind_transforms
 from orchestrator.errors import DataError
 from orchestrator.plan.fitted import PlannedFit, measured_rows, measured_windows
@@ -52,13 +53,41 @@ class MeasureStage:
         *self._before, self._transform = bound
         self._task = task
         self._firsts = np.concatenate([[0], np.cumsum(task.stream.index.fragment_rows)])
+        self._sieve = sieve_of(task.stream, task.root)
 
     def __call__(self, batch: dict[str, NDArray[np.int64]]) -> Iterator[pa.Table]:
         """Numbers of windows to their summaries."""
+        measure = self._measure if self._sieve is None else partial(self._sifted, self._sieve)
         for number in batch["id"]:
             yield found_block(
-                int(number), [self._pickled(summary) for summary in self._measure(int(number))]
+                int(number), [self._pickled(summary) for summary in measure(int(number))]
             )
+
+    def _sifted(self, sieve: Sieve, number: int) -> Iterator[object]:
+        """As `_measure`, without the rows on which reading or an earlier transform fails.
+
+        They are the first of those that the pass for bad rows will find.
+        """
+        for fragment in self._task.windows[number]:
+            read = sieve.read(fragment)
+            for start in range(0, len(read.rows), self._task.rows):
+                rows = read.rows[start : start + self._task.rows]
+                good, left = sieve.try_out(partial(self._left, read), rows)
+                if left:
+                    at_hand = RowsAtHand(
+                        index=self._task.stream.index, root=self._task.root, rows=good, epoch=0
+                    )
+                    yield self._of_all(left, at_hand)
+
+    def _left(self, read: ReadRows, rows: Rows) -> Columns:
+        """What the transforms before leave of some of the rows."""
+        return units_of(self._before, read.taken(rows), rows).columns
+
+    def _of_all(self, left: Columns, at_hand: RowsAtHand) -> object:
+        try:
+            return self._transform.measure(left)
+        except UserCodeError as failed:
+            raise failed.told(at_hand.told(0, len(at_hand.rows))) from failed.error
 
     def _measure(self, number: int) -> Iterator[object]:
         index, fragments = self._task.stream.index, self._task.windows[number]

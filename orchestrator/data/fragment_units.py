@@ -9,6 +9,7 @@ from orchestrator.data.blame import RowsAtHand, with_blame
 from orchestrator.data.fitted import FittedState
 from orchestrator.data.parquet_read import read_pieces
 from orchestrator.data.row_changes import Units, units_of
+from orchestrator.data.sieve import pieces_of
 from orchestrator.data.transforms import bind_transforms
 from orchestrator.errors import DataError
 from orchestrator.plan.accounts import counts_digest
@@ -58,15 +59,24 @@ class FragmentUnits:
     def _read(self, fragment: int) -> Units:
         index = self._stream.index
         first, size = int(index.fragment_starts[fragment]), index.fragments[fragment].rows
-        rows = np.arange(first, first + size)
-        source = read_pieces(index, [Piece(fragment=fragment, start=0, stop=size)])
+        rows = self._counting.good_rows(first, first + size)
+        if not len(rows):
+            return Units(columns={}, counts=np.zeros(size, dtype=np.int32))
+        source = read_pieces(index, pieces_of(fragment, rows - first))
 
         def work(part: slice) -> Units:
-            # Copied, because a transform may write into what it gets.
-            columns = {name: column[part].copy() for name, column in source.items()}
+            columns = {name: column[part] for name, column in source.items()}
+            if self._transforms:
+                # Copied, because a transform may write into what it gets.
+                columns = {name: column.copy() for name, column in columns.items()}
             return units_of(self._transforms, columns, rows[part])
 
-        return with_blame(work, RowsAtHand(index=index, root=self._root, rows=rows))
+        units = with_blame(work, RowsAtHand(index=index, root=self._root, rows=rows))
+        if len(rows) == size:
+            return units
+        counts = np.zeros(size, dtype=np.int32)
+        counts[rows - first] = units.counts
+        return Units(columns=units.columns, counts=counts)
 
     def _check(self, fragment: int, counts: Counts, counted: int) -> None:
         """Refuses rows that give something else than when they were counted.

@@ -22,6 +22,12 @@ DAMAGED = (pa.ArrowException, FileNotFoundError, EOFError, OverflowError, Unicod
 _TAIL_BYTES = 64 << 10
 # Hexadecimal digits of a file's digest: 128 bits.
 _DIGITS = 32
+# Damaged files that a message names.
+_SHOWN = 10
+_DAMAGED_HINT = (
+    "how many rows such a file has is not known, so that they cannot be quarantined: mend it, or"
+    " leave it out of the source's `paths`"
+)
 _DRIFT_HINT = "name the columns that all files have in the source's `columns`"
 
 
@@ -43,8 +49,8 @@ def index_parquet(
     sources: list[plan.SourceFile] = []
     first: _Footer | None = None
     with_nulls: set[str] = set()
-    for file in files:
-        footer = _read_footer(file, where=where)
+    for footer in _read_footers(files, where=where):
+        file = footer.file
         if not footer.metadata.num_rows:
             # No rows, no matter of what types: those of an empty table are often anybody's guess.
             continue
@@ -78,6 +84,33 @@ class _Footer:
     digest: str
 
 
+def _read_footers(files: Sequence[Path], *, where: str) -> Iterator[_Footer]:
+    """The footers of all files.
+
+    Raises:
+        DataError: some of them cannot be read; it names all of these, so that they can be mended at
+            once.
+    """
+    damaged: list[DataError] = []
+    for file in files:
+        try:
+            footer = _read_footer(file, where=where)
+        except _DamagedFooterError as error:
+            damaged.append(error)
+            continue
+        if not damaged:
+            yield footer
+    if damaged:
+        more = "".join(f"\n{error}" for error in damaged[1:_SHOWN])
+        left = len(damaged) - _SHOWN
+        rest = f"\nand {left:,} more file{'s' * (left != 1)}" if left > 0 else ""
+        raise DataError(f"{damaged[0]}{more}{rest}", hint=_DAMAGED_HINT) from damaged[0]
+
+
+class _DamagedFooterError(DataError):
+    """A file does not say which rows it has."""
+
+
 def _read_footer(file: Path, *, where: str) -> _Footer:
     """Reads a footer once, so that what is hashed is what is parsed."""
     try:
@@ -85,7 +118,8 @@ def _read_footer(file: Path, *, where: str) -> _Footer:
         metadata = pq.read_metadata(pa.BufferReader(content))
         schema = metadata.schema.to_arrow_schema()
     except (*DAMAGED, OSError) as error:
-        raise DataError(f"{where}: {file}: not a readable Parquet file: {error}") from error
+        told = f"{where}: {file}: not a readable Parquet file: {error}"
+        raise _DamagedFooterError(told) from error
     if len(set(schema.names)) < len(schema.names):
         repeated = next(name for name in schema.names if schema.names.count(name) > 1)
         raise DataError(f"{where}: {file} has more than one column {repeated!r}")

@@ -20,6 +20,11 @@ _CHANGED = "the file changed after the run was planned"
 # Seconds between the tries to read a row group when the storage fails.
 _RETRY_PAUSES_S = (0.5, 2.0, 8.0)
 
+
+class UnreadableError(DataError):
+    """The bytes of rows make no sense: reading them again gives the same."""
+
+
 _log = logging.getLogger(__name__)
 
 
@@ -65,13 +70,15 @@ def _row_group(fragment: plan.Fragment, columns: Sequence[plan.Column]) -> pa.Ta
             if fragment.row_group >= file.num_row_groups:
                 raise DataError(f"{where} is gone: {_CHANGED}")
             table = file.read_row_group(fragment.row_group, columns=names, use_threads=False)
-    except DAMAGED as error:
+    except (FileNotFoundError, MemoryError) as error:
         raise DataError(f"{where} cannot be read: {error}") from error
+    except DAMAGED as error:
+        raise UnreadableError(f"{where} cannot be read: {error}") from error
     except OSError as error:
         # Arrow has no other type for bytes that make no sense; storage that fails has a number.
         if error.errno is not None:
             raise
-        raise DataError(f"{where} cannot be read: {error}") from error
+        raise UnreadableError(f"{where} cannot be read: {error}") from error
     if table.num_rows != fragment.rows:
         raise DataError(
             f"{where} has {table.num_rows} rows, the index says {fragment.rows}: {_CHANGED}"
@@ -100,7 +107,7 @@ def _gather(parts: Sequence[pa.ChunkedArray], column: plan.Column, *, where: str
         values = pa.chunked_array([chunk for part in plain for chunk in part.chunks], plain[0].type)
         return _to_numpy(values, column)
     except DAMAGED as error:
-        raise DataError(
+        raise UnreadableError(
             f"{where}: column {column.name!r} of {column.dtype} cannot be read: {error}"
         ) from error
 

@@ -59,7 +59,7 @@ def _collect(
             found += of_window
     if order != list(range(windows)):
         raise DataError(
-            f"transform {uses[-1]}: the pass over the rows gave other windows than it was asked"
-            f" for: {len(order)} of {windows}, or not in their order"
+            f"{'; '.join(uses) or 'reading'}: the pass over the rows gave other windows than it was"
+            f" asked for: {len(order)} of {windows}, or not in their order"
         )
     return found

@@ -15,6 +15,7 @@ from orchestrator.data.codec import Column, Columns
 from orchestrator.data.fitted import FittedState
 from orchestrator.data.memory import keep_freed_memory
 from orchestrator.data.transforms import BoundTransform, apply_all, bind_transforms, in_pieces
+from orchestrator.data.transient import steady
 from orchestrator.data.window_reader import WindowRows, window_reader
 from orchestrator.plan.geometry import Superblock
 from orchestrator.plan.open_epoch import OpenEpoch, windows_left
@@ -87,7 +88,7 @@ class StageTask:
         at_hand = RowsAtHand(
             index=self.stream.index, root=self.root, rows=origins.rows, epoch=epoch
         )
-        return with_blame(work, at_hand)
+        return with_blame(steady(work, at_hand) if self.stream.quarantines else work, at_hand)
 
     @property
     def _call_rows(self) -> int:

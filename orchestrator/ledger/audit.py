@@ -13,6 +13,7 @@ from orchestrator.ledger.coverage import Coverage, add_positions, wanted_uses
 from orchestrator.ledger.passes import Passes, SourceAccount
 from orchestrator.ledger.presence import Presence, Repeats
 from orchestrator.ledger.problem import Problem
+from orchestrator.ledger.quarantine import unlisted
 from orchestrator.ledger.replay import Record, Replay, plain_records
 from orchestrator.ledger.run_order import RunOrder, read_order
 from orchestrator.plan.origins import Rows
@@ -23,9 +24,10 @@ class EpochAccount:
     """What became of the rows of an epoch, of which `steps` of `of_steps` steps are done.
 
     A row counts once, however many samples it gives: as used if all of these were trained, as
-    missing if one was not, as repeated if one was trained too often. Of several sources, a row is
-    expected where its source comes to it, and as often as that does. While the epoch goes on,
-    `used` are the rows trained so far, and none is missing that is still to come.
+    missing if one was not, as repeated if one was trained too often. One that is quarantined was
+    found to be bad before training, one that is filtered is dropped by the transforms. Of several
+    sources, a row is expected where its source comes to it, and as often as that does. While the
+    epoch goes on, `used` are the rows trained so far, and none is missing that is still to come.
     """
 
     epoch: int
@@ -36,6 +38,7 @@ class EpochAccount:
     filtered: int
     missing: int
     repeated: int
+    quarantined: int = 0
 
     @property
     def finished(self) -> bool:
@@ -64,7 +67,12 @@ def audit_run(run_dir: Path) -> Audit:
     run, chain = read_order(run_dir), read_chain(run_dir)
     attempts = tuple(AttemptLog(run_dir / "attempts").all())
     proof = _Proof(run, chain)
-    problems = [*_lost(chain), *_strange_chunks(chain, attempts), *proof.problems()]
+    problems = [
+        *_lost(chain),
+        *_strange_chunks(chain, attempts),
+        *unlisted(run, run_dir),
+        *proof.problems(),
+    ]
     return Audit(
         run=run,
         chain=chain,
@@ -181,20 +189,22 @@ class _Proof:
         finished = done == len(steps)
         missing = coverage.rows(uses < (most if finished else self._least(epoch, done)))
         repeated = coverage.rows(uses > most)
-        filtered = 0 if run.accounts is None else int(np.sum(run.accounts.counts == 0))
-        expected = filtered + len(coverage.rows(most > 0))
+        nothing = 0 if run.accounts is None else int(np.sum(run.accounts.counts == 0))
+        expected = nothing + len(coverage.rows(most > 0))
+        quarantined = len(run.quarantined)
         self.accounts.append(
             EpochAccount(
                 epoch=epoch,
                 steps=done,
                 of_steps=len(steps),
                 expected=expected,
-                used=expected - filtered - len(missing)
+                used=expected - nothing - len(missing)
                 if finished
                 else len(coverage.rows(uses > 0)),
-                filtered=filtered,
+                filtered=nothing - quarantined,
                 missing=len(missing),
                 repeated=len(repeated),
+                quarantined=quarantined,
             )
         )
         del self._open[epoch]

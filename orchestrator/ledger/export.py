@@ -1,4 +1,4 @@
-"""The ledger as a Parquet file, a line for each sample that was trained and each row filtered."""
+"""The ledger as a Parquet file, a line for each sample trained and each row left out."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -14,6 +14,7 @@ from orchestrator.ledger.chain import Chain, Chunk, read_chain
 from orchestrator.ledger.lines import Lines, lines_of
 from orchestrator.ledger.replay import Replay, walk
 from orchestrator.ledger.run_order import RunOrder, read_order
+from orchestrator.plan.origins import Rows
 
 SCHEMA = pa.schema(
     [
@@ -85,16 +86,22 @@ def _groups(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
 def _tables(
     run: RunOrder, chain: Chain, others: Sequence[Chunk], schema: pa.Schema
 ) -> Iterator[pa.Table]:
-    """What counts, in the order of the steps, then what was filtered, then what does not count."""
+    """What counts, in the order of the steps, then what was left out, then what does not count."""
     for chunk in (*chain.earlier, *chain.effective):
         yield from _used(run, chunk, schema, effective=True)
     if run.accounts is not None:
         rows = np.flatnonzero(run.accounts.counts == 0)
-        filtered = Lines(row=rows, part=np.zeros(len(rows), dtype=np.int32))
+        filtered = _without_steps(np.setdiff1d(rows, run.quarantined))
+        quarantined = _without_steps(run.quarantined)
         for epoch in range(chain.steps // run.steps_per_epoch):
             yield _table(schema, filtered, epoch=epoch, status="filtered", effective=True)
+            yield _table(schema, quarantined, epoch=epoch, status="quarantined", effective=True)
     for chunk in others:
         yield from _used(run, chunk, schema, effective=False)
+
+
+def _without_steps(rows: Rows) -> Lines:
+    return Lines(row=rows, part=np.zeros(len(rows), dtype=np.int32))
 
 
 def _used(run: RunOrder, chunk: Chunk, schema: pa.Schema, *, effective: bool) -> Iterator[pa.Table]:

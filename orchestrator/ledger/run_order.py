@@ -1,8 +1,10 @@
 """The order of a run as arithmetic, from its directory alone."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
+
+import numpy as np
 
 from orchestrator.checkpoint.files import storage_errors
 from orchestrator.data.counts_file import counts_file, parse_counts
@@ -12,16 +14,21 @@ from orchestrator.plan.accounts import Accounts, EpochOrigins, fragment_sums
 from orchestrator.plan.mixture import MixedOrder, Order
 from orchestrator.plan.order import SampleOrder
 from orchestrator.plan.origins import Counts, Rows
+from orchestrator.plan.quarantine import quarantined_rows, sound_counts
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunOrder:
-    """The order of a run as arithmetic; `accounts` say what the rows give where not one each."""
+    """The order of a run as arithmetic; `accounts` say what the rows give where not one each.
+
+    `quarantined` are the rows that were found to be bad, ascending, of which nothing is trained.
+    """
 
     description: Description
     order: Order
     fragment_units: Rows
     accounts: Accounts | None
+    quarantined: Rows = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     @cached_property
     def origins(self) -> EpochOrigins:
@@ -54,12 +61,13 @@ def read_order(run_dir: Path) -> RunOrder:
         LedgerError: the description is missing, torn or edited, or the counts that it needs.
     """
     description = read_description(run_dir)
-    accounts = None
+    accounts, quarantined = None, np.empty(0, dtype=np.int64)
     units = description.index.fragment_rows
     if (packing := description.packing) is not None:
         counts = read_counts(run_dir)
         if counts is None or len(counts) != description.index.rows:
             raise LedgerError("the counts of the rows are missing, or those of another data set")
+        quarantined, counts = quarantined_rows(counts), sound_counts(counts)
         accounts = Accounts(counts=counts, packed=packing.packed, parts=packing.parts)
         units, _ = fragment_sums(counts, units)
     mixture = description.mixture
@@ -72,11 +80,19 @@ def read_order(run_dir: Path) -> RunOrder:
         shuffle_rows=description.shuffle_rows,
         row_units=packing.length if packing else 1,
     )
-    return RunOrder(description=description, order=order, fragment_units=units, accounts=accounts)
+    return RunOrder(
+        description=description,
+        order=order,
+        fragment_units=units,
+        accounts=accounts,
+        quarantined=quarantined,
+    )
 
 
 def read_counts(run_dir: Path) -> Counts | None:
     """How many units each row of the training data gives, int32 [rows]; None where not counted.
+
+    As they are in the file: negative where a row is quarantined.
 
     Raises:
         LedgerError: the file of the counts is damaged.

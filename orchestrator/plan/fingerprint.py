@@ -63,6 +63,9 @@ def order_fingerprint(
             parts[f"{name}{_KIND_SUFFIX}"] = f"{transform.kind}{length}"
         parts[f"{name}{CODE_SUFFIX}"] = transform_hashes[transform.use]
     counting = stream.counting
+    if counting is not None and counting.most_errors is not None:
+        # Said before any row is looked at, where a checkpoint is of a run that did not.
+        parts["dataset.on_error"] = "quarantine"
     if counting is not None and counting.digests is not None:
         parts[COUNTS_PART] = hashlib.sha256(counting.digests.tobytes()).hexdigest()
     return Fingerprint(parts=parts)

@@ -13,6 +13,7 @@ from orchestrator.plan.index import DatasetIndex
 from orchestrator.plan.open_epoch import OpenEpoch
 from orchestrator.plan.origins import Counts
 from orchestrator.plan.preflight import find_problems, find_warnings, refusal
+from orchestrator.plan.quarantine import most_errors, quarantine_problems
 from orchestrator.plan.resources import ClusterCapacity, ResourcePlan, job_resources
 from orchestrator.plan.stream import StreamPlan, plan_streams
 from orchestrator.plan.tuning import MeasuredCost
@@ -218,7 +219,15 @@ def _counting(
 ) -> Counting | None:
     transforms = tuple(transform for transform in spec.transforms if split in transform.splits)
     root = spec.runtime.working_dir
-    planned = plan_counting(transforms, index, hashes, root, fitted_on=fitted_on)
+    planned = plan_counting(
+        transforms,
+        index,
+        hashes,
+        root,
+        fitted_on=fitted_on,
+        most_errors=most_errors(spec.dataset, index.rows),
+        seed=spec.seed,
+    )
     found = counts.get(split)
     return planned if planned is None or found is None else planned.counted(found, index)
 
@@ -228,6 +237,8 @@ def _counting_problems(spec: JobSpec, counting: Mapping[Split, Counting | None])
         if planned is not None:
             yield from counting_problems(spec.transforms, split)
             yield from empty_problem(split, planned)
+            if planned.most_errors is not None:
+                yield from quarantine_problems(spec.transforms, split)
 
 
 def _in_steps(interval: Interval, geometry: StreamGeometry) -> int:

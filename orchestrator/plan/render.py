@@ -154,7 +154,10 @@ def _guess(plan: JobPlan) -> str | None:
         return None
     changing = [spec for spec in plan.spec.transforms if spec.changes_rows]
     uses = [f"{spec.use} ({spec.kind})" for spec in changing]
-    text = f"{', '.join(uses)}: what each row gives is counted in one pass before training"
+    found = "bad rows are looked for" if plan.spec.dataset.on_error == "quarantine" else ""
+    counted = f"{', '.join(uses)}: what each row gives is counted" if uses else ""
+    told = " and ".join(filter(None, (counted, found)))
+    text = f"{told} in one pass before training"
     return text if plan.is_counted else f"{text}; until then all numbers of steps are a guess"
 
 

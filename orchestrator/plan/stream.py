@@ -98,6 +98,11 @@ class StreamPlan:
         return self.counting is None or self.counting.units is not None
 
     @property
+    def quarantines(self) -> bool:
+        """Whether bad rows are left out; else the first one ends the run."""
+        return self.counting is not None and self.counting.most_errors is not None
+
+    @property
     def bytes_per_row(self) -> float:
         """Source bytes of a sample, on average."""
         row_bytes = mixed_bytes_per_row(self.index, self.mixture)

@@ -13,6 +13,7 @@ _STYLES = {
     "validation": "cyan",
     "checkpoint": "green",
     "set aside": "yellow",
+    "quarantined": "yellow",
     "starved": "yellow",
     "waiting": "yellow",
     "failed": "bold red",
@@ -77,6 +78,8 @@ def of_event(event: Event, *, total_steps: int) -> Happening:
             word, details = "counting", f"{fields.get('split')} rows: {fields.get('uses')}"
         case "counted":
             word, details = "counted", _counted(event)
+        case "quarantined":
+            word, details = "quarantined", _quarantined(event)
         case "starved":
             word, details = "starved", one_line(str(fields.get("cause")))
         case "waiting-for-data":
@@ -136,6 +139,15 @@ def _counted(event: Event) -> str:
             f"{format_count(rows)}, {format_count(filtered)} of them filtered out, in"
             f" {format_duration(seconds)}"
         )
+    return ": ".join(parts)
+
+
+def _quarantined(event: Event) -> str:
+    rows, of_rows = event.fields.get("rows"), event.fields.get("of_rows")
+    parts = [f"{event.fields.get('split')} rows"]
+    if isinstance(rows, int) and isinstance(of_rows, int):
+        listed = f"listed in {event.fields.get('file')}"
+        parts.append(f"{format_count(rows)} of {format_count(of_rows)}, {listed}")
     return ": ".join(parts)
 
 

@@ -21,7 +21,7 @@ PROOF_KEYS = (
 _MOST_PROBLEMS = 20
 _MOST_ROWS = 3
 _MOST_ROWS_JSON = 1000
-_HEADINGS = ("epoch", "expected", "used", "filtered", "missing", "repeated")
+_HEADINGS = ("epoch", "expected", "used", "filtered", "missing", "repeated", "quarantined")
 
 
 def render_proof(audit: Audit, name: str) -> str:
@@ -117,11 +117,13 @@ def _workers(audit: Audit) -> Iterator[int]:
 
 
 def _table(epochs: Sequence[EpochAccount]) -> Iterator[str]:
-    rows: list[tuple[str, ...]] = [_HEADINGS]
+    # Most runs have none of them, and nothing to say about it.
+    last = len(_HEADINGS) - (not any(account.quarantined for account in epochs))
+    rows: list[tuple[str, ...]] = [_HEADINGS[:last]]
     for figures, group in groupby(filter(lambda a: a.finished, epochs), _figures):
         numbers = [account.epoch + 1 for account in group]
         label = str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]}-{numbers[-1]}"
-        rows.append((label, *map(format_count, figures)))
+        rows.append((label, *map(format_count, figures))[:last])
     if len(rows) > 1:
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for row in rows:
@@ -135,11 +137,12 @@ def _figures(account: EpochAccount) -> tuple[int, ...]:
         account.filtered,
         account.missing,
         account.repeated,
+        account.quarantined,
     )
 
 
 def _so_far(account: EpochAccount) -> str:
-    left = account.expected - account.filtered
+    left = account.expected - account.filtered - account.quarantined
     return (
         f"  epoch {account.epoch + 1}: {format_count(account.used)} of {format_count(left)} rows"
         f" so far, in {format_count(account.steps)} of {format_count(account.of_steps)} steps"

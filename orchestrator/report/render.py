@@ -55,6 +55,8 @@ def _rows(summary: RunSummary, *, width: int) -> Iterable[tuple[str, Sequence[st
     if summary.best is not None and summary.best != summary.last:
         best = _validation(summary.best, note=f", best {summary.best_metric}")
         yield "best", flow(best, width)
+    if any(summary.quarantined.values()):
+        yield "quarantined", flow(_quarantined(summary), width)
     yield "throughput", flow(_throughput(summary), width)
     yield "attempts", [_attempts(summary)]
     yield "checkpoints", _checkpoints(summary)
@@ -79,6 +81,15 @@ def _trained(summary: RunSummary) -> list[str]:
 
 def _validation(measured: Measured, *, note: str = "") -> list[str]:
     return [*format_metrics(measured.metrics), f"(step {measured.step:,}{note})"]
+
+
+def _quarantined(summary: RunSummary) -> list[str]:
+    counts = [
+        f"{rows:,} {split} row{'s' * (rows != 1)}"
+        for split, rows in summary.quarantined.items()
+        if rows
+    ]
+    return [*counts, "(listed in quarantine/)"]
 
 
 def _throughput(summary: RunSummary) -> list[str]:

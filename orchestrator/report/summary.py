@@ -67,6 +67,7 @@ class RunSummary:
         checkpoints: the names of those kept, oldest first.
         events: those that are not part of a run without trouble, oldest first.
         sizes: bytes of each entry of the run directory.
+        quarantined: how many rows of each split are left out as bad.
     """
 
     name: str
@@ -89,6 +90,7 @@ class RunSummary:
     events: tuple[Event, ...]
     log_file: Path | None
     sizes: Mapping[str, int] = field(default_factory=dict)
+    quarantined: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def epochs(self) -> float:
@@ -122,6 +124,7 @@ def summarise(
     best_checkpoint: str | None = None,
     log_file: Path | None = None,
     sizes: Mapping[str, int] | None = None,
+    quarantined: Mapping[str, int] | None = None,
 ) -> RunSummary:
     """Returns what a run came to; of records and events it takes all, also those that were lost.
 
@@ -129,6 +132,7 @@ def summarise(
         best_metric: the validation metric that decides which validation is the best.
         checkpoints: the names of those kept, oldest first.
         sizes: bytes of each entry of the run directory.
+        quarantined: how many rows of each split are left out as bad.
     """
     effective = effective_records(records, links_of(attempts))
     trained = [record for record in effective if isinstance(record, TrainRecord)]
@@ -154,6 +158,7 @@ def summarise(
         events=tuple(event for event in events if event.event not in _SMOOTH),
         log_file=log_file,
         sizes=dict(sizes or {}),
+        quarantined=dict(quarantined or {}),
     )
 
 

@@ -51,6 +51,7 @@ keys:
   best_checkpoint  one of them, or null
   troubles         events out of the ordinary: [{time, event, attempt, fields}]
   log_file         what Ray and the workers printed last
+  quarantined      how many rows of each split are left out as bad: {split: number}
   bytes, sizes     of the directory, and of each entry in it
 Moments are Unix times in seconds; NaN and the infinities are strings; what is unknown is null.
 """
@@ -95,6 +96,7 @@ def summary_json(summary: RunSummary) -> JsonValue:
             "best_checkpoint": summary.best_checkpoint,
             "troubles": [_event(event) for event in summary.events],
             "log_file": str(summary.log_file) if summary.log_file else None,
+            "quarantined": dict(summary.quarantined),
             "bytes": sum(summary.sizes.values()),
             "sizes": dict(summary.sizes),
         }

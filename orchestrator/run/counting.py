@@ -18,12 +18,14 @@ from orchestrator.run.apart import run_apart
 from orchestrator.run.describe import describe_run
 from orchestrator.run.directory import RunDirectory, replace_file
 from orchestrator.run.planning import with_space_warning
+from orchestrator.run.quarantine import check_and_list, check_budget
 
 
 def with_known_counts(plan: JobPlan, directory: RunDirectory) -> JobPlan:
     """The plan with what an earlier start has counted; as it is where something is missing.
 
     Raises:
+        DataError: more rows are quarantined than the spec allows.
         PlanError: it cannot be carried out, now that this is known.
     """
     if plan.is_counted:
@@ -33,6 +35,9 @@ def with_known_counts(plan: JobPlan, directory: RunDirectory) -> JobPlan:
         for stream in plan.streams
         if (found := _known(stream, directory)) is not None
     }
+    for stream in plan.streams:
+        if stream.split in counts:
+            check_budget(stream, counts[stream.split])
     return with_space_warning(plan.counted(counts))
 
 
@@ -55,7 +60,7 @@ def count_plan(
         check: called several times a second in this thread; what it raises ends the wait.
 
     Raises:
-        DataError: a transform raised, or returned what its kind may not.
+        DataError: a transform raised, or returned what its kind may not; too many rows are bad.
         PlanError: it cannot be carried out, now that the counts are known.
         ray.exceptions.RayError: the pass failed.
     """
@@ -67,9 +72,14 @@ def count_plan(
         if stream.is_counted:
             continue
         began = time.monotonic()
-        uses = [spec.use for spec in stream.transforms if spec.changes_rows]
-        _tell(events, "counting", split=stream.split, uses=", ".join(uses))
-        found = run_apart(partial(count_rows, stream, root=root, fitted=fitted), check)
+        assert stream.counting is not None  # what is not counted yet has it
+        checked = stream.counting.most_errors is not None
+        uses = [spec.use for spec in stream.transforms if spec.changes_rows or checked]
+        _tell(events, "counting", split=stream.split, uses=", ".join(uses) or "reading")
+        if checked:
+            found = check_and_list(stream, directory, events, fitted, root=root, check=check)
+        else:
+            found = run_apart(partial(count_rows, stream, root=root, fitted=fitted), check)
         counts[stream.split] = found
         _tell(
             events,

@@ -10,6 +10,7 @@ from orchestrator.checkpoint.attempts import Attempt
 from orchestrator.checkpoint.files import storage_errors
 from orchestrator.checkpoint.manifest import CheckpointInfo
 from orchestrator.checkpoint.policy import BestN
+from orchestrator.data.quarantine_mark import count_quarantined
 from orchestrator.errors import CheckpointError, SpecError
 from orchestrator.jsonl import read_json_lines
 from orchestrator.report.effective import effective_records
@@ -66,6 +67,7 @@ def summarise_run(directory: RunDirectory) -> RunSummary:
             best_checkpoint=_best_of(best, checkpoints),
             log_file=directory.newest_log(),
             sizes=entry_sizes(directory.path),
+            quarantined=count_quarantined(directory.path),
         )
 
 

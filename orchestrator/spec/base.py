@@ -1,6 +1,7 @@
 """The base of all spec models and the field types they share."""
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, ClassVar, Literal
 
@@ -18,6 +19,7 @@ from pydantic_core import PydanticCustomError
 
 # The largest whole number on which all JSON readers agree.
 LARGEST_COUNT = 2**53 - 1
+_PER_CENT = re.compile(r"[0-9]{1,3}(\.[0-9]{1,9})?%")
 
 Count = Annotated[int, Strict(), Field(gt=0, le=LARGEST_COUNT)]
 Whole = Annotated[int, Strict(), Field(ge=0, le=LARGEST_COUNT)]
@@ -86,6 +88,19 @@ def worker_range(value: object) -> tuple[int, int]:
     raise ValueError("wanted a whole number greater than 0, or [min, max] with 1 <= min <= max")
 
 
+def error_budget(value: object) -> int | str:
+    """Reads a number of rows, or a part of them as per cent.
+
+    Raises:
+        ValueError: The value is neither.
+    """
+    if type(value) is int and 0 <= value <= LARGEST_COUNT:
+        return value
+    if isinstance(value, str) and _PER_CENT.fullmatch(value) and float(value[:-1]) <= 100:
+        return value
+    raise ValueError('wanted a whole number of rows from 0 on, or per cent such as "0.5%"')
+
+
 def finite(value: JsonValue) -> JsonValue:
     """Returns plain data unchanged.
 
@@ -109,6 +124,11 @@ Texts = Annotated[
     tuple[Text, ...],
     Field(min_length=1),
     BeforeValidator(one_or_more, json_schema_input_type=tuple[Text, ...] | Text),
+]
+ErrorBudget = Annotated[
+    int | str,
+    BeforeValidator(error_budget),
+    WithJsonSchema({"type": ["integer", "string"], "minimum": 0, "format": "error-budget"}),
 ]
 WorkerRange = Annotated[
     tuple[int, int],

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from orchestrator.spec.base import Count, SpecModel, kind_or_mapping
+from orchestrator.spec.base import Count, ErrorBudget, SpecModel, kind_or_mapping
 from orchestrator.spec.source import MixtureSpec, SourceSpec
 
 
@@ -85,4 +85,15 @@ class DatasetSpec(SpecModel):
         description='Sequence of the training batches: "strict" is that of the shuffle; "relaxed" '
         "trains on the batches of an epoch as they are ready, each once, where some windows take "
         "far longer than others.",
+    )
+    on_error: Literal["fail", "quarantine"] = Field(
+        default="fail",
+        description="Rows that cannot be read, or on which a transform raises: "
+        '"fail" ends the run, "quarantine" looks for them in one pass before training, lists '
+        "them in the run's directory and trains on all others.",
+    )
+    max_errors: ErrorBudget = Field(
+        default="1%",
+        description="Rows of a split that may be quarantined, as their number or as per cent "
+        "of all; more of them end the run.",
     )
