@@ -25,7 +25,8 @@ class EpochAccount:
     A row counts once, however many samples it gives: as used if all of these were trained, as
     missing if one was not, as repeated if one was trained too often. Of several sources, a row is
     expected where its source comes to it, and as often as that does. While the epoch goes on,
-    `used` are the rows trained so far, and none is missing that is still to come.
+    `used` are the rows trained so far, and none is missing that is still to come. `skipped` are the
+    rows of steps that a rewind left out; they are accounted for, and not used.
     """
 
     epoch: int
@@ -36,6 +37,7 @@ class EpochAccount:
     filtered: int
     missing: int
     repeated: int
+    skipped: int = 0
 
     @property
     def finished(self) -> bool:
@@ -113,6 +115,7 @@ class _Proof:
         self._run = run
         self._chain = chain
         self._open: dict[int, Coverage] = {}
+        self._skipped: dict[int, Coverage] = {}
         self._repeats = Repeats(run.steps_per_epoch)
         # Without the first epochs nobody can say how often a row of a source was used.
         counted = run.description.mixture is not None and chain.begin == 0
@@ -163,9 +166,12 @@ class _Proof:
             rows = np.concatenate([share.rows for share in shares])
             yield Problem(message=f"{where}: {why}", steps=steps, rows=tuple(rows.tolist()))
             return
-        coverage = self._coverage(replay.geometry.cursor(record.step).epoch)
-        for share in shares:
+        epoch = replay.geometry.cursor(record.step).epoch
+        coverage, left_out = self._coverage(epoch), seen.chunk.header.skipped
+        for step, share in enumerate(shares, start=record.step):
             coverage.add(share)
+            if step in left_out:
+                self._skipped.setdefault(epoch, Coverage(self._run)).add(share)
 
     def _coverage(self, epoch: int) -> Coverage:
         if epoch not in self._open:
@@ -183,18 +189,20 @@ class _Proof:
         repeated = coverage.rows(uses > most)
         filtered = 0 if run.accounts is None else int(np.sum(run.accounts.counts == 0))
         expected = filtered + len(coverage.rows(most > 0))
+        left_out = self._skipped.pop(epoch, None)
+        skipped = 0 if left_out is None else len(left_out.rows(left_out.uses > 0))
+        used = expected - filtered - len(missing) if finished else len(coverage.rows(uses > 0))
         self.accounts.append(
             EpochAccount(
                 epoch=epoch,
                 steps=done,
                 of_steps=len(steps),
                 expected=expected,
-                used=expected - filtered - len(missing)
-                if finished
-                else len(coverage.rows(uses > 0)),
+                used=used - skipped,
                 filtered=filtered,
                 missing=len(missing),
                 repeated=len(repeated),
+                skipped=skipped,
             )
         )
         del self._open[epoch]

@@ -96,6 +96,9 @@ def _topics(audit: Audit) -> Iterator[tuple[str, str]]:
             f"{counted(len(chain.effective), 'chunk')} verified, {format_bytes(size)}"
             f" ({size / max(1, samples_of(audit.run, audit.chain)):.2g} bytes a row trained)",
         )
+    if left_out := [step for chunk in chain.effective for step in chunk.header.skipped]:
+        steps = ", ".join(format_count(step + 1) for step in left_out)
+        yield "skipped", f"step {steps}: left out by a rewind, and not trained"
     for source in audit.sources:
         yield (
             "source",
@@ -117,11 +120,14 @@ def _workers(audit: Audit) -> Iterator[int]:
 
 
 def _table(epochs: Sequence[EpochAccount]) -> Iterator[str]:
-    rows: list[tuple[str, ...]] = [_HEADINGS]
+    # A column for what is rare only where there is some.
+    rare = any(account.skipped for account in epochs)
+    rows: list[tuple[str, ...]] = [(*_HEADINGS, *(("skipped",) if rare else ()))]
     for figures, group in groupby(filter(lambda a: a.finished, epochs), _figures):
         numbers = [account.epoch + 1 for account in group]
         label = str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]}-{numbers[-1]}"
-        rows.append((label, *map(format_count, figures)))
+        shown = figures if rare else figures[:-1]
+        rows.append((label, *map(format_count, shown)))
     if len(rows) > 1:
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for row in rows:
@@ -135,11 +141,12 @@ def _figures(account: EpochAccount) -> tuple[int, ...]:
         account.filtered,
         account.missing,
         account.repeated,
+        account.skipped,
     )
 
 
 def _so_far(account: EpochAccount) -> str:
-    left = account.expected - account.filtered
+    left = account.expected - account.filtered - account.skipped
     return (
         f"  epoch {account.epoch + 1}: {format_count(account.used)} of {format_count(left)} rows"
         f" so far, in {format_count(account.steps)} of {format_count(account.of_steps)} steps"
