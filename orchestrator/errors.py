@@ -31,8 +31,8 @@ class NotFiniteError(JobFailedError):
     """The loss, or a weight, has become infinite or not a number.
 
     `place` is the step that did it, by the order and counted from 0 through all epochs, None where
-    that is not known; `rows` are those at fault, as far as they are known. `frees` is a step that was
-    left out for it and need not have been.
+    that is not known; `rows` are those at fault, as far as they are known. `frees` is a step that
+    was left out for it and need not have been.
     """
 
     failure_class: ClassVar[str] = "not-finite"

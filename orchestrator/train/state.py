@@ -50,8 +50,9 @@ class TrainState:
     There is no state of random generators: every step seeds them from (seed, step, lane), so the
     seed and the step are all of it. The schedule of a task, too, is a function of the step.
     `interval` holds the sums since the last report, on `device`, so that the report after a restart
-    is that of an undisturbed run. `safe_size` is there where memory has run out. `open_epoch` says which steps of the epoch are done, where these
-    are not just its first ones; the driver reads it too, so it is a file of its own.
+    is that of an undisturbed run. `safe_size` is there where memory has run out. `open_epoch` says
+    which steps of the epoch are done, where these are not just its first ones; the driver reads it
+    too, so it is a file of its own.
     """
 
     device: torch.device
