@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from orchestrator.plan.geometry import StreamGeometry
+from orchestrator.spec.training import Constant, Sgd
 from orchestrator.train import exchange
+from orchestrator.train.optimizer import ScheduledOptimizer
 from orchestrator.train.out_of_memory import MemoryRetries
 from orchestrator.train.recorder import Recorder
 from orchestrator.train.state import TrainState
@@ -19,7 +21,6 @@ from tests.support.training import (
     SEED,
     ConvTask,
     digest,
-    make_state,
     optimizer_of,
     train_steps,
 )
@@ -91,13 +92,11 @@ def train_scarce(
     """Trains as a worker does, with retries; the weights, and the size that was found to fit."""
     # So that a small model has buckets that are sent before the pass fails, and others after.
     exchange.BUCKET_BYTES = 200_000
-    state = make_state(task)
+    torch.manual_seed(SEED)
     model = DdpStrategy(task.build_model(), CPU, retries=True)
-    model.load(state.parts["model"].state())
-    optimizer = optimizer_of(make_state(task))
-    state.parts["model"] = model
-    optimizer.optimizer.param_groups[0]["params"] = list(model.model.parameters())
-    state.parts["optimizer"] = optimizer
+    optimizer = task.build_optimizer(model.model, Sgd(lr=0.05, momentum=0.9))
+    scheduled = ScheduledOptimizer(optimizer, Constant(), total_steps=100)
+    state = TrainState(device=CPU, parts={"model": model, "optimizer": scheduled})
     if start_from is not None:
         state.read(start_from)
     rank, _ = world()
