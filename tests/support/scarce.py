@@ -107,6 +107,8 @@ def train_scarce(
         train_steps(stepper, state, cuts, until=state.step + 1)
         assert state.interval is not None
         found.append(state.interval.means()["loss"])
+    if recorder is not None:
+        recorder.close()
     if save_to is not None and rank == 0:
         state.write(save_to)
     return {

@@ -60,7 +60,8 @@ def test_a_step_that_was_tried_again_is_the_same_to_the_bit_as_one_that_was_not(
     again = run_ranks(2, train_scarce, task, UNEVEN, STEPS, folder=tmp_path)
     at_once = run_ranks(2, partial(train_scarce, micro=8), task, UNEVEN, STEPS, folder=tmp_path)
     assert [each["safe"] for each in (*again, *at_once)] == [8, 8, None, None]
-    assert len({each["digest"] for each in (*again, *at_once)}) == 1
+    # Rank by rank: between two steps, each has running means of its own.
+    assert [each["digest"] for each in again] == [each["digest"] for each in at_once]
 
 
 def test_the_size_that_fits_is_in_the_checkpoint_until_the_spec_asks_for_another(
@@ -74,7 +75,7 @@ def test_the_size_that_fits_is_in_the_checkpoint_until_the_spec_asks_for_another
     changed.mkdir()
     same = train_scarce(task, UNEVEN, STEPS, start_from=tmp_path, events=resumed)
     assert same["safe"] == 4
-    assert not (resumed / "events.jsonl").read_text()
+    assert not read_json_lines(resumed / "events.jsonl")
     other = train_scarce(task, UNEVEN, STEPS, start_from=tmp_path, micro=6, events=changed)
     assert other["safe"] == 3
     assert len(read_json_lines(changed / "events.jsonl")) == 1
