@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -11,7 +12,6 @@ from orchestrator.checkpoint.store import CheckpointStore
 from orchestrator.errors import NotFiniteError
 from orchestrator.jsonl import read_json_lines
 from orchestrator.ledger.chain import read_chain
-from orchestrator.ledger.description import describe_order, write_description
 from orchestrator.plan.job import JobPlan
 from orchestrator.train.bookkeeping import Bookkeeping
 from orchestrator.train.loop import TrainingLoop
@@ -31,31 +31,27 @@ if TYPE_CHECKING:
     from orchestrator.data.feed import Feed
 
 
-class _Feed:
-    wait_s = 0.0
-    waiting_since = None
-
-
 def train(plan: JobPlan, skips: Collection[int], *, spoil: bool = False) -> TrainState:
     state = make_state(ConvTask())
     if spoil:
         with torch.no_grad():
             next(strategy_of(state).model.parameters()).fill_(float("nan"))
-    plan.run_dir.mkdir(parents=True, exist_ok=True)
-    write_description(plan.run_dir, describe_order(plan))
     first = first_rank(plan, attempt=1)
-    (plan.run_dir / "attempts").mkdir(exist_ok=True)
+    assert first is not None
     books = Bookkeeping(
         plan,
         state,
         shares(plan.train.geometry, 0, plan.total_steps),
-        cast("Feed", _Feed()),
+        cast("Feed", SimpleNamespace(wait_s=0.0)),
         learning_rate=lambda: 0.0,
         first_rank=first,
         ledger=open_recorder(plan),
         skips=skips,
     )
-    TrainingLoop(plan, state, books, make_stepper(ConvTask(), state), None).run()
+    try:
+        TrainingLoop(plan, state, books, make_stepper(ConvTask(), state), None).run()
+    finally:
+        first.recorder.close()
     return state
 
 
@@ -64,7 +60,7 @@ def plan_of(folder: Path) -> JobPlan:
         folder,
         validation=False,
         training={"report_every": 1},
-        checkpoint={"every": "2 steps", "storage": str(folder / "runs"), "keep_latest": 9},
+        checkpoint={"every": "2 steps", "keep_latest": 9},
     )
 
 
