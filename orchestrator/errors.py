@@ -21,6 +21,37 @@ class JobFailedError(OrchestratorError):
     """The training itself failed, or its restart budget is spent."""
 
 
+class DeviceMemoryError(JobFailedError):
+    """The memory of a training worker's device does not suffice."""
+
+    failure_class: ClassVar[str] = "oom"
+
+
+class NotFiniteError(JobFailedError):
+    """The loss, or a weight, has become infinite or not a number.
+
+    `place` is the step that did it, by the order and counted from 0 through all epochs, None where
+    that is not known; `rows` are those at fault, as far as they are known. `frees` is a step that
+    was left out for it and need not have been.
+    """
+
+    failure_class: ClassVar[str] = "not-finite"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        place: int | None = None,
+        rows: tuple[int, ...] = (),
+        frees: int | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.place = place
+        self.rows = rows
+        self.frees = frees
+
+
 class LedgerError(OrchestratorError):
     """A ledger is missing, torn or edited, or does not say what the order says."""
 

@@ -28,6 +28,7 @@ class EpochAccount:
     found to be bad before training, one that is filtered is dropped by the transforms. Of several
     sources, a row is expected where its source comes to it, and as often as that does. While the
     epoch goes on, `used` are the rows trained so far, and none is missing that is still to come.
+    `skipped` are the rows of steps that a rewind left out; they are accounted for, and not used.
     """
 
     epoch: int
@@ -39,6 +40,7 @@ class EpochAccount:
     missing: int
     repeated: int
     quarantined: int = 0
+    skipped: int = 0
 
     @property
     def finished(self) -> bool:
@@ -121,6 +123,7 @@ class _Proof:
         self._run = run
         self._chain = chain
         self._open: dict[int, Coverage] = {}
+        self._skipped: dict[int, Coverage] = {}
         self._repeats = Repeats(run.steps_per_epoch)
         # Without the first epochs nobody can say how often a row of a source was used.
         counted = run.description.mixture is not None and chain.begin == 0
@@ -171,9 +174,12 @@ class _Proof:
             rows = np.concatenate([share.rows for share in shares])
             yield Problem(message=f"{where}: {why}", steps=steps, rows=tuple(rows.tolist()))
             return
-        coverage = self._coverage(replay.geometry.cursor(record.step).epoch)
-        for share in shares:
+        epoch = replay.geometry.cursor(record.step).epoch
+        coverage, left_out = self._coverage(epoch), seen.chunk.header.skipped
+        for step, share in enumerate(shares, start=record.step):
             coverage.add(share)
+            if step in left_out:
+                self._skipped.setdefault(epoch, Coverage(self._run)).add(share)
 
     def _coverage(self, epoch: int) -> Coverage:
         if epoch not in self._open:
@@ -192,19 +198,21 @@ class _Proof:
         nothing = 0 if run.accounts is None else int(np.sum(run.accounts.counts == 0))
         expected = nothing + len(coverage.rows(most > 0))
         quarantined = len(run.quarantined)
+        left_out = self._skipped.pop(epoch, None)
+        skipped = 0 if left_out is None else len(left_out.rows(left_out.uses > 0))
+        used = expected - nothing - len(missing) if finished else len(coverage.rows(uses > 0))
         self.accounts.append(
             EpochAccount(
                 epoch=epoch,
                 steps=done,
                 of_steps=len(steps),
                 expected=expected,
-                used=expected - nothing - len(missing)
-                if finished
-                else len(coverage.rows(uses > 0)),
+                used=used - skipped,
                 filtered=nothing - quarantined,
                 missing=len(missing),
                 repeated=len(repeated),
                 quarantined=quarantined,
+                skipped=skipped,
             )
         )
         del self._open[epoch]

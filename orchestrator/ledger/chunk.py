@@ -33,7 +33,8 @@ class ChunkHeader:
     """What a chunk says of itself: the steps [first_step, last_step) of one attempt.
 
     `order_fingerprint` is that of the plan. `parent` is the chunk before it, None where the ledger
-    begins. `size` and `sha256` are those of the compressed records.
+    begins. `skipped` are steps that were left out: their records say what would have been trained.
+    `size` and `sha256` are those of the compressed records.
     """
 
     FORMAT: ClassVar[int] = 1
@@ -49,6 +50,7 @@ class ChunkHeader:
     records: Annotated[int, Field(ge=0)]
     size: Annotated[int, Field(ge=0)]
     sha256: str
+    skipped: tuple[int, ...] = ()
     format: int = FORMAT
 
     @property
@@ -78,6 +80,7 @@ def dump_chunk(
     first_step: int,
     last_step: int,
     parent: ChunkReference | None,
+    skipped: tuple[int, ...] = (),
 ) -> bytes:
     """The content of a chunk's file."""
     body = zlib.compress(np.ascontiguousarray(records).tobytes(), 9)
@@ -93,8 +96,11 @@ def dump_chunk(
         records=len(records),
         size=len(body),
         sha256=hashlib.sha256(body).hexdigest(),
+        skipped=skipped,
     )
-    return json.dumps(asdict(header), separators=(",", ":")).encode() + b"\n" + body
+    # Not where there is none, so that the chunks of most runs are read by earlier versions too.
+    said = {name: value for name, value in asdict(header).items() if name != "skipped" or value}
+    return json.dumps(said, separators=(",", ":")).encode() + b"\n" + body
 
 
 def parse_header(data: bytes, name: str) -> ChunkHeader:
@@ -120,6 +126,8 @@ def parse_header(data: bytes, name: str) -> ChunkHeader:
         raise LedgerError(f"{shown} is not what its name says, but {header.name}")
     if header.first_step >= header.last_step:
         raise LedgerError(f"{shown} ends at step {header.last_step}, before it begins")
+    if any(not header.first_step <= step < header.last_step for step in header.skipped):
+        raise LedgerError(f"{shown} says that steps were left out which it does not have")
     if len(body) != header.size:
         raise LedgerError(f"{shown} is torn: {len(body)} bytes follow, wanted {header.size}")
     if hashlib.sha256(body).hexdigest() != header.sha256:

@@ -114,7 +114,7 @@ def _used(run: RunOrder, chunk: Chunk, schema: pa.Schema, *, effective: bool) ->
                 epoch=step.epoch,
                 step=step.step + 1,
                 rank=rank,
-                status="used",
+                status="skipped" if step.skipped else "used",
                 effective=effective,
             )
 

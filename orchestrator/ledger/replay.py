@@ -35,11 +35,15 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedStep:
-    """What a step of the run was made of: each rank's share, in the order of the ranks."""
+    """What a step of the run was made of: each rank's share, in the order of the ranks.
+
+    `skipped` is true where it was left out, and not trained.
+    """
 
     step: int
     epoch: int
     shares: tuple[Origins, ...]
+    skipped: bool = False
 
 
 class Replay:
@@ -174,7 +178,12 @@ def walk(run: RunOrder, chunk: Chunk) -> Iterator[TrainedStep]:
         places, shares = zip(*(next(rank, (-1, None)) for rank in ranks), strict=True)
         if None in shares or len(set(places)) > 1:
             raise _unproven(chunk, f"does not have step {step + 1} whole")
-        yield TrainedStep(step=step, epoch=replay.geometry.cursor(step).epoch, shares=shares)
+        yield TrainedStep(
+            step=step,
+            epoch=replay.geometry.cursor(step).epoch,
+            shares=shares,
+            skipped=step in header.skipped,
+        )
     strangers = [record for record in records if not 0 <= record.rank < header.workers]
     if strangers or any(next(rank, None) is not None for rank in ranks):
         raise _unproven(chunk, "has more records than steps")

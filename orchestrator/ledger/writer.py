@@ -40,10 +40,15 @@ class LedgerWriter:
         self._fence = fence
         self._strict_from = strict_from
         self._pending: list[Records] = []
+        self._skipped: list[int] = []
 
     def hold(self, of_ranks: Iterable[Records]) -> None:
         """Takes the records of all ranks, until they are written."""
         self._pending += of_ranks
+
+    def skipped(self, step: int) -> None:
+        """Notes that a step, counted from 0, whose records are held too, was left out."""
+        self._skipped.append(step)
 
     def write(self, step: int) -> ChunkReference:
         """Writes what has been taken, all steps up to `step`; what the checkpoint has to name.
@@ -69,6 +74,7 @@ class LedgerWriter:
             first_step=self._first_step,
             last_step=step,
             parent=self._parent,
+            skipped=tuple(number for number in self._skipped if number < step),
         )
         reference = ChunkReference.of(step, self._facts.attempt, hashlib.sha256(data).hexdigest())
         path = self._folder / reference.name
@@ -78,4 +84,5 @@ class LedgerWriter:
         write_whole(path, data)
         # Should the checkpoint fail after all, the next chunk follows this one all the same.
         self._parent, self._first_step, self._pending = reference, step, rest
+        self._skipped = [number for number in self._skipped if number >= step]
         return reference

@@ -16,6 +16,9 @@ _STYLES = {
     "quarantined": "yellow",
     "starved": "yellow",
     "waiting": "yellow",
+    "memory": "yellow",
+    "rewound": "yellow",
+    "skipped": "yellow",
     "failed": "bold red",
     "finished": "bold green",
 }
@@ -86,6 +89,12 @@ def of_event(event: Event, *, total_steps: int) -> Happening:
             word, details = "waiting", _waiting(event)
         case "data-arrived":
             word, details = "data", "has arrived"
+        case "out-of-memory":
+            word, details = "memory", _out_of_memory(event)
+        case "rewound":
+            word, details = "rewound", _rewound(event)
+        case "skipped":
+            word, details = "skipped", f"{fields.get('rows')} rows, as the rewind has told"
         case "failed":
             word, details = "failed", one_line(str(fields.get("reason")))
         case "finished" | "interrupted" | "stopped":
@@ -149,6 +158,22 @@ def _quarantined(event: Event) -> str:
         listed = f"listed in {event.fields.get('file')}"
         parts.append(f"{format_count(rows)} of {format_count(of_rows)}, {listed}")
     return ": ".join(parts)
+
+
+def _out_of_memory(event: Event) -> str:
+    fields = event.fields
+    return (
+        f"ran out on worker {fields.get('rank')} with {fields.get('rows')} rows at a time; from now"
+        f" on {fields.get('micro_batch_size')}"
+    )
+
+
+def _rewound(event: Event) -> str:
+    fields = event.fields
+    return (
+        f"to the newest checkpoint; the step will be left out (rewind {fields.get('rewinds')} of"
+        f" {fields.get('max_rewinds')})"
+    )
 
 
 def _waiting(event: Event) -> str:

@@ -21,7 +21,8 @@ PROOF_KEYS = (
 _MOST_PROBLEMS = 20
 _MOST_ROWS = 3
 _MOST_ROWS_JSON = 1000
-_HEADINGS = ("epoch", "expected", "used", "filtered", "missing", "repeated", "quarantined")
+_RARE = ("quarantined", "skipped")
+_HEADINGS = ("epoch", "expected", "used", "filtered", "missing", "repeated", *_RARE)
 
 
 def render_proof(audit: Audit, name: str) -> str:
@@ -96,6 +97,9 @@ def _topics(audit: Audit) -> Iterator[tuple[str, str]]:
             f"{counted(len(chain.effective), 'chunk')} verified, {format_bytes(size)}"
             f" ({size / max(1, samples_of(audit.run, audit.chain)):.2g} bytes a row trained)",
         )
+    if left_out := [step for chunk in chain.effective for step in chunk.header.skipped]:
+        steps = ", ".join(format_count(step + 1) for step in left_out)
+        yield "skipped", f"step {steps}: left out by a rewind, and not trained"
     for source in audit.sources:
         yield (
             "source",
@@ -117,17 +121,22 @@ def _workers(audit: Audit) -> Iterator[int]:
 
 
 def _table(epochs: Sequence[EpochAccount]) -> Iterator[str]:
-    # Most runs have none of them, and nothing to say about it.
-    last = len(_HEADINGS) - (not any(account.quarantined for account in epochs))
-    rows: list[tuple[str, ...]] = [_HEADINGS[:last]]
+    rows: list[tuple[str, ...]] = [_HEADINGS]
     for figures, group in groupby(filter(lambda a: a.finished, epochs), _figures):
         numbers = [account.epoch + 1 for account in group]
         label = str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]}-{numbers[-1]}"
-        rows.append((label, *map(format_count, figures))[:last])
+        rows.append((label, *map(format_count, figures)))
     if len(rows) > 1:
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        for row in rows:
-            yield "  " + "  ".join(f"{cell:>{w}}" for cell, w in zip(row, widths, strict=True))
+        for row in _in_columns([*zip(*rows, strict=True)]):
+            yield "  " + "  ".join(row)
+
+
+def _in_columns(columns: Sequence[tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
+    """The rows of a table, padded, without the columns of what is rare and did not happen."""
+    shown = [each for each in columns if each[0] not in _RARE or set(each[1:]) != {"0"}]
+    widths = [max(map(len, column)) for column in shown]
+    for row in zip(*shown, strict=True):
+        yield tuple(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
 
 
 def _figures(account: EpochAccount) -> tuple[int, ...]:
@@ -138,11 +147,12 @@ def _figures(account: EpochAccount) -> tuple[int, ...]:
         account.missing,
         account.repeated,
         account.quarantined,
+        account.skipped,
     )
 
 
 def _so_far(account: EpochAccount) -> str:
-    left = account.expected - account.filtered - account.quarantined
+    left = account.expected - account.filtered - account.quarantined - account.skipped
     return (
         f"  epoch {account.epoch + 1}: {format_count(account.used)} of {format_count(left)} rows"
         f" so far, in {format_count(account.steps)} of {format_count(account.of_steps)} steps"

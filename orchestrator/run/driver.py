@@ -28,6 +28,7 @@ from orchestrator.run.interrupt import Interrupts
 from orchestrator.run.lease import Lease
 from orchestrator.run.measuring import CostProbe
 from orchestrator.run.preprocessing import Preprocessing
+from orchestrator.run.rewind import rewind
 from orchestrator.run.starvation import StarvationWatch, find_shortage
 from orchestrator.run.watch import AttemptWatch
 from orchestrator.train.stop import StopRequested
@@ -91,8 +92,10 @@ class Driver:
                 failure = describe_failure(error, step=attempt.step)
                 if isinstance(failure.cause, StopRequested):
                     raise failure.cause from error
-                failures.append(failure)
                 self._tell("attempt-failed", attempt.number, reason=failure.reason)
+                if rewind(self._plan, self._directory.path, failure, attempt.number, self._events):
+                    continue
+                failures.append(failure)
                 self._end_or_go_on(failures, error)
             except StopRequested:
                 raise

@@ -18,6 +18,7 @@ from orchestrator.plan.stream import StreamPlan
 from orchestrator.run.apart import run_apart
 from orchestrator.run.cluster import collective_backend
 from orchestrator.run.directory import RunDirectory
+from orchestrator.run.rewind import read_rewinds, skipped_places
 from orchestrator.run.trainer import AttemptTrainer, ProcessGroup, free_places
 from orchestrator.train.config import WorkerConfig
 from orchestrator.train.worker import train_worker
@@ -137,6 +138,7 @@ def _worker_config(
         fitted=fitted,
         readers=readers,
         open_epoch=open_epoch,
+        skips=skipped_places(read_rewinds(directory.path)),
     )
 
 

@@ -134,7 +134,7 @@ ScheduleSpec = Annotated[
 
 
 # An own loop makes these itself, or does without.
-_OF_TASK = ("optimizer", "schedule", "clip_norm", "micro_batch_size")
+_OF_TASK = ("optimizer", "schedule", "clip_norm", "micro_batch_size", "oom_retries")
 
 
 class TrainingSpec(SpecModel):
@@ -147,7 +147,7 @@ class TrainingSpec(SpecModel):
     loop: Reference | None = Field(
         default=None,
         description="Function that trains with a loop of its own, given a TrainContext; optimizer,"
-        " schedule, clip_norm and micro_batch_size are then its own business.",
+        " schedule, clip_norm, micro_batch_size and oom_retries are then its own business.",
     )
     with_: Arguments = Field(
         default_factory=dict,
@@ -166,6 +166,19 @@ class TrainingSpec(SpecModel):
     micro_batch_size: Count | None = Field(
         default=None,
         description="Rows of one forward pass of a worker; null takes all its rows at once.",
+    )
+    oom_retries: Whole = Field(
+        default=6,
+        description="How often one step is tried again, each time with half the rows in a"
+        " micro-batch, when the device's memory does not suffice; 0 does not.",
+    )
+    on_nan: Literal["stop", "rewind"] = Field(
+        default="stop",
+        description="What follows a loss or a weight that is infinite or not a number: the end of"
+        " the run, or another attempt from the newest checkpoint that leaves the step's rows out.",
+    )
+    max_rewinds: Count = Field(
+        default=3, description="How often a run may be rewound, over all its attempts."
     )
     optimizer: OptimizerSpec = Field(
         default_factory=AdamW,
@@ -209,6 +222,12 @@ class TrainingSpec(SpecModel):
             )
         if self.task is None and self.loop is None:
             raise problem("exactly one of task and loop must be set, and neither is")
+        if self.loop is not None and self.on_nan == "rewind":
+            raise problem(
+                f"on_nan: rewind belongs to a task, and training.loop is set: nobody can leave out"
+                f" a step of the loop {self.loop}",
+                at="on_nan",
+            )
         if self.loop is not None:
             for name in _OF_TASK:
                 if name in self.model_fields_set and getattr(self, name) is not None:

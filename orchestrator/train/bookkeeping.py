@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 
@@ -18,6 +18,7 @@ from orchestrator.train.outcome import StepOutcome
 from orchestrator.train.recent_losses import RecentLosses
 from orchestrator.train.row_ledger import records_of_ranks
 from orchestrator.train.save_moments import SaveMoments
+from orchestrator.train.skips import Skips
 from orchestrator.train.state import TrainState
 from orchestrator.train.stepper import seed_everything
 from orchestrator.train.stop import StopRequested
@@ -38,6 +39,7 @@ class Bookkeeping:
         learning_rate: that of the step that was trained last.
         first_rank: given to the first rank alone.
         ledger: this rank's recorder; None where the run keeps no ledger.
+        skips: the steps that `left_out` leaves out, by their place in the order.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Bookkeeping:
         learning_rate: Callable[[], float],
         first_rank: FirstRank | None,
         ledger: RowRecorder | None = None,
+        skips: Collection[int] = (),
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._plan = plan
@@ -59,6 +62,7 @@ class Bookkeeping:
         self._learning_rate = learning_rate
         self._first_rank = first_rank
         self._ledger = ledger
+        self._skips = Skips(skips, plan.train.geometry)
         self._moments = SaveMoments(plan, first_rank)
         # Whether the unfinished step can be saved: the first rank has what the others trained.
         self._may_save = False
@@ -130,10 +134,42 @@ class Bookkeeping:
         state.rows += batch.global_rows
         state.open_epoch = batch.open_epoch
         state.interval = totals if state.interval is None else state.interval.plus(totals)
-        self._losses.add(batch.rows, outcome.losses, step=state.step, epoch=batch.epoch)
+        place = self._skips.place(batch)
+        self._skips.trained(place)
+        self._losses.add(
+            batch.rows, outcome.losses, step=state.step, epoch=batch.epoch, place=place
+        )
         self._training_s += self._clock() - self._began
+        self._count(batch, more)
+
+    def left_out(self) -> bool:
+        """Counts the batch in hand without training it, if a rewind has told so.
+
+        Raises:
+            NotFiniteError: it is not this step that spoils the training, but the one before.
+        """
+        batch, state = self._in_hand, self._state
+        if batch is None or not self._skips.leave_out(batch, state):
+            return False
+        self._in_hand = None
+        if self._ledger is not None:
+            self._ledger.add(batch, step=state.step)
+        if (first := self._first_rank) is not None:
+            first.saver.skipped(state.step)
+            step, rows = state.step + 1, batch.global_rows
+            first.recorder.skipped(step=step, epoch=batch.epoch, rows=rows)
+        state.step += 1
+        state.open_epoch = batch.open_epoch
+        self._count(batch, dict)
+        return True
+
+    def _count(self, batch: LocalBatch, more: Callable[[], Mapping[str, float]]) -> None:
+        """Reports, if it is time, and makes ready for a save."""
+        state = self._state
         last = state.step == self._plan.total_steps
-        if last or state.step % self._plan.spec.training.report_every == 0:
+        due = last or state.step % self._plan.spec.training.report_every == 0
+        # There is nothing to report where every step since the last report was left out.
+        if due and state.interval is not None:
             self._report(batch.epoch, more)
         self._may_save = False
         if self._moments.may_save(state.step):

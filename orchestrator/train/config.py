@@ -19,7 +19,7 @@ class WorkerConfig:
     digest of the checkpoint they load, None at the start of a run. `open_epoch` says which steps of
     the epoch are done, where these are not just its first ones. `fitted` has the states of the
     fitted transforms, which go into every checkpoint. `readers` has the streams by their split,
-    with one reader for each rank.
+    with one reader for each rank. `skips` are the steps to leave out, by the order.
     """
 
     plan: JobPlan
@@ -31,3 +31,4 @@ class WorkerConfig:
     fitted: tuple[FittedState, ...]
     readers: Mapping[str, Sequence[DataIterator]]
     open_epoch: OpenEpoch | None = None
+    skips: frozenset[int] = frozenset()

@@ -33,7 +33,8 @@ class TrainingLoop:
     def run(self) -> None:
         """Trains until the plan's last step."""
         for batch in self._books.batches():
-            self._books.trained(self._stepper.step(batch, self._state.step))
+            if not self._books.left_out():
+                self._books.trained(self._stepper.step(batch, self._state.step))
             if self._evaluator is not None and self._plan.validation_due(self._state.step):
                 self._validate(self._evaluator)
 

@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 
-from orchestrator.errors import JobFailedError
+from orchestrator.errors import NotFiniteError
 from orchestrator.plan.index import DatasetIndex
 from orchestrator.train.outcome import RowLosses
 from orchestrator.train.recorder import NOT_FINITE_HINT
@@ -22,6 +22,7 @@ _NAMED_ROWS = 3
 class _Kept:
     step: int
     epoch: int
+    place: int
     rows: NDArray[np.int64]
     losses: RowLosses
 
@@ -32,6 +33,7 @@ class _Spoilt:
 
     step: int
     epoch: int
+    place: int
     rows: tuple[int, ...]
     is_nan: bool
     exact: bool
@@ -45,10 +47,17 @@ class RecentLosses:
         self._kept: list[_Kept] = []
         self._found: _Spoilt | None = None
 
-    def add(self, rows: NDArray[np.int64], losses: RowLosses, *, step: int, epoch: int) -> None:
-        """Takes the losses of a step, counted from 1, without waiting for them."""
+    def add(
+        self, rows: NDArray[np.int64], losses: RowLosses, *, step: int, epoch: int, place: int
+    ) -> None:
+        """Takes the losses of a step, counted from 1, without waiting for them.
+
+        Args:
+            place: which step it is by the order, counted from 0.
+        """
         if len(rows):
-            self._kept.append(_Kept(step=step, epoch=epoch, rows=rows, losses=losses))
+            kept = _Kept(step=step, epoch=epoch, place=place, rows=rows, losses=losses)
+            self._kept.append(kept)
         if len(self._kept) == _MOST_STEPS:
             self._look()
 
@@ -56,7 +65,7 @@ class RecentLosses:
         """Lets go of all: they have been reported, and are numbers."""
         self._kept.clear()
 
-    def explain(self, mean: float, *, step: int, epoch: int) -> JobFailedError:
+    def explain(self, mean: float, *, step: int, epoch: int) -> NotFiniteError:
         """The error that names the first step and the rows of all ranks; every rank calls it.
 
         Args:
@@ -64,13 +73,18 @@ class RecentLosses:
             step, epoch: where it was noticed.
         """
         self._look()
-        every = [found for found in _of_all_ranks(self._found) if found is not None]
+        of_ranks = enumerate(_of_all_ranks(self._found))
+        every = {rank: found for rank, found in of_ranks if found is not None}
         if not every:  # the numbers of a step before a restart, or a sum that has no room for it
             text = f"the loss became {mean} by step {step} (epoch {epoch + 1})"
-            return JobFailedError(text, hint=NOT_FINITE_HINT)
-        first = min(found.step for found in every)
-        return JobFailedError(
-            self._text([found for found in every if found.step == first]), hint=NOT_FINITE_HINT
+            return NotFiniteError(text, hint=NOT_FINITE_HINT)
+        first = min(every.values(), key=lambda found: found.step)
+        found = {rank: part for rank, part in every.items() if part.step == first.step}
+        return NotFiniteError(
+            self._text(found),
+            hint=NOT_FINITE_HINT,
+            place=first.place,
+            rows=tuple(sorted(row for part in found.values() for row in part.rows)),
         )
 
     def _look(self) -> None:
@@ -78,7 +92,8 @@ class RecentLosses:
             self._found = next(filter(None, map(_spoilt, self._kept)), None)
         self._kept.clear()
 
-    def _text(self, found: list[_Spoilt]) -> str:
+    def _text(self, of_ranks: dict[int, _Spoilt]) -> str:
+        found = list(of_ranks.values())
         rows = sorted(row for part in found for row in part.rows)
         named, more = rows[:_NAMED_ROWS], len(rows) - _NAMED_ROWS
         kind = "nan" if any(part.is_nan for part in found) else "infinite"
@@ -89,6 +104,8 @@ class RecentLosses:
             f"the loss became {kind} in step {found[0].step} (epoch {found[0].epoch + 1}):"
             f" {'' if sure else 'one or more of '}{'row' if len(rows) == 1 else 'rows'} {which}"
         )
+        workers = ", ".join(map(str, of_ranks))
+        text += f", on {'worker' if len(of_ranks) == 1 else 'workers'} {workers}"
         return text + "".join(self._place(row) for row in named)
 
     def _place(self, row: int) -> str:
@@ -105,6 +122,7 @@ def _spoilt(kept: _Kept) -> _Spoilt | None:
     return _Spoilt(
         step=kept.step,
         epoch=kept.epoch,
+        place=kept.place,
         rows=tuple(rows.tolist()),
         is_nan=bool(torch.isnan(values).any()),
         exact=kept.losses.exact,

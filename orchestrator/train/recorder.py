@@ -100,6 +100,23 @@ class Recorder:
         """Training ended after this step because it was asked to."""
         self._event("stopped", step=step)
 
+    def out_of_memory(
+        self, *, step: int, rank: int, rows: int, micro_batch_size: int, cause: str
+    ) -> None:
+        """Memory did not suffice for so many rows on a rank; from now on they are fewer."""
+        self._event(
+            "out-of-memory",
+            step=step,
+            rank=rank,
+            rows=rows,
+            micro_batch_size=micro_batch_size,
+            cause=cause,
+        )
+
+    def skipped(self, *, step: int, epoch: int, rows: int) -> None:
+        """A step was left out, as a rewind has told."""
+        self._event("skipped", step=step, epoch=epoch, rows=rows)
+
     def close(self) -> None:
         """Closes both files."""
         self._metrics.close()

@@ -23,7 +23,7 @@ from orchestrator.checkpoint.policy import (
 )
 from orchestrator.checkpoint.store import CheckpointStore
 from orchestrator.data.fitted import PREPROCESSING_FILE, FittedState, dump_states
-from orchestrator.errors import JobFailedError
+from orchestrator.errors import JobFailedError, NotFiniteError
 from orchestrator.ledger.record import Records
 from orchestrator.ledger.writer import LedgerWriter
 from orchestrator.plan.job import JobPlan
@@ -77,6 +77,11 @@ class Saver:
         if self._ledger is not None:
             self._ledger.hold(of_ranks)
 
+    def skipped(self, step: int) -> None:
+        """Notes that a step, counted from 0, was left out."""
+        if self._ledger is not None:
+            self._ledger.skipped(step)
+
     def after_step(
         self, state: TrainState, *, epoch_finished: bool, metrics: Mapping[str, float]
     ) -> None:
@@ -114,9 +119,11 @@ class Saver:
         if not state.loss_is_finite():
             return False
         if (spoilt := state.spoilt()) is not None:
-            raise JobFailedError(
+            raise NotFiniteError(
                 f"{spoilt} is not finite after step {state.step}; it is not saved",
                 hint=NOT_FINITE_HINT,
+                # In relaxed order the step's number does not say which one it was.
+                place=None if self._plan.train.relaxed else state.step - 1,
             )
         began = time.monotonic()
         cursor = self._plan.train.geometry.cursor(state.step)

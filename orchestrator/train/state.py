@@ -6,7 +6,7 @@ import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypedDict, cast
+from typing import NotRequired, TypedDict, cast
 
 import torch
 from torch import Tensor
@@ -23,6 +23,14 @@ STATE_FILE = "state.pt"
 MODEL = "model"
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SafeSize:
+    """Rows of a micro-batch that memory suffices for, where the spec had asked for `asked`."""
+
+    asked: int | None
+    rows: int
+
+
 class StoredState(TypedDict):
     """What the file holds."""
 
@@ -31,6 +39,8 @@ class StoredState(TypedDict):
     rows: int
     interval_names: list[str]
     interval_sums: Tensor
+    # (asked, rows) of a SafeSize.
+    safe_size: NotRequired[tuple[int | None, int]]
 
 
 @dataclass(kw_only=True, slots=True)
@@ -40,8 +50,9 @@ class TrainState:
     There is no state of random generators: every step seeds them from (seed, step, lane), so the
     seed and the step are all of it. The schedule of a task, too, is a function of the step.
     `interval` holds the sums since the last report, on `device`, so that the report after a restart
-    is that of an undisturbed run. `open_epoch` says which steps of the epoch are done, where these
-    are not just its first ones; the driver reads it too, so it is a file of its own.
+    is that of an undisturbed run. `safe_size` is there where memory has run out. `open_epoch` says
+    which steps of the epoch are done, where these are not just its first ones; the driver reads it
+    too, so it is a file of its own.
     """
 
     device: torch.device
@@ -50,6 +61,7 @@ class TrainState:
     rows: int = 0
     interval: Totals | None = None
     open_epoch: OpenEpoch | None = None
+    safe_size: SafeSize | None = None
 
     def write(self, directory: Path) -> None:
         """Writes the state into a checkpoint's directory."""
@@ -61,6 +73,8 @@ class TrainState:
             "interval_names": list(interval.names) if interval else [],
             "interval_sums": interval.sums.cpu() if interval else torch.zeros(0),
         }
+        if self.safe_size is not None:
+            stored["safe_size"] = (self.safe_size.asked, self.safe_size.rows)
         # Through memory, so that a full disk is an OSError of ours and not torch's own.
         buffer = io.BytesIO()
         torch.save(stored, buffer)
@@ -103,6 +117,8 @@ class TrainState:
         names = tuple(stored["interval_names"])
         sums = stored["interval_sums"].to(self.device)
         self.interval = Totals(names=names, sums=sums) if names else None
+        if (safe := stored.get("safe_size")) is not None:
+            self.safe_size = SafeSize(asked=safe[0], rows=safe[1])
 
 
 def read_stored(path: Path) -> StoredState:

@@ -2,7 +2,8 @@
 
 import random
 from collections.abc import Mapping
-from functools import reduce
+from functools import partial, reduce
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,9 +19,16 @@ from orchestrator.train.strategy import DdpStrategy
 from orchestrator.train.task import TrainTask, split_output
 from orchestrator.train.totals import Totals, row_totals
 
+if TYPE_CHECKING:
+    from orchestrator.train.out_of_memory import MemoryRetries
+
 
 class Stepper:
-    """Turns batches into optimizer steps."""
+    """Turns batches into optimizer steps.
+
+    Args:
+        memory: tries a step again for which the device's memory did not suffice; None does not.
+    """
 
     def __init__(
         self,
@@ -31,6 +39,7 @@ class Stepper:
         device: torch.device,
         micro_batch_size: int | None,
         clip_norm: float | None,
+        memory: "MemoryRetries | None" = None,
     ) -> None:
         self._task = task
         self._strategy = strategy
@@ -38,6 +47,7 @@ class Stepper:
         self._device = device
         self._micro_batch_size = micro_batch_size
         self._clip_norm = clip_norm
+        self._memory = memory
 
     def step(self, batch: LocalBatch, number: int) -> StepOutcome:
         """Trains one step, counted from 0 through the run; what this rank's rows gave.
@@ -47,7 +57,10 @@ class Stepper:
         self._strategy.model.train()
         # All of the model's, not only those that the optimizer updates: others would pile up.
         self._strategy.model.zero_grad(set_to_none=True)
-        outcome = self.forward_backward(batch)
+        if self._memory is None:
+            outcome = self.forward_backward(batch)
+        else:
+            outcome = self._memory.run(partial(self.forward_backward, batch), batch, number)
         if self._clip_norm is not None:
             nn.utils.clip_grad_norm_(self._optimizer.parameters(), self._clip_norm)
         self._optimizer.step(number)
@@ -55,7 +68,8 @@ class Stepper:
 
     def forward_backward(self, batch: LocalBatch) -> StepOutcome:
         """The gradient of the mean loss over the global batch, and this rank's outcome."""
-        pieces = micro_batches(to_tensors(batch.columns, self._device), self._micro_batch_size)
+        size = self._micro_batch_size if self._memory is None else self._memory.size
+        pieces = micro_batches(to_tensors(batch.columns, self._device), size)
         totals, losses = [], []
         for position, piece in enumerate(pieces):
             with self._strategy.accumulating(last=position == len(pieces) - 1):

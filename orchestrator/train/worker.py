@@ -19,6 +19,7 @@ from orchestrator.train.first_rank import FirstRank
 from orchestrator.train.footprint import state_bytes
 from orchestrator.train.loop import TrainingLoop
 from orchestrator.train.optimizer import ScheduledOptimizer
+from orchestrator.train.out_of_memory import MemoryRetries
 from orchestrator.train.passes import ValidationPasses
 from orchestrator.train.recorder import Recorder
 from orchestrator.train.row_ledger import open_recorder, open_writer
@@ -55,7 +56,7 @@ def _train_task(
 ) -> None:
     plan, training = config.plan, config.plan.spec.training
     seed_everything(plan.spec.seed, 0, 0)
-    strategy = DdpStrategy(task.build_model(), state.device)
+    strategy = DdpStrategy(task.build_model(), state.device, retries=training.oom_retries > 0)
     optimizer = ScheduledOptimizer(
         task.build_optimizer(strategy.model, training.optimizer),
         training.schedule,
@@ -81,6 +82,14 @@ def _train_task(
         device=state.device,
         micro_batch_size=training.micro_batch_size,
         clip_norm=training.clip_norm,
+        memory=MemoryRetries(
+            strategy,
+            state,
+            asked=training.micro_batch_size,
+            retries=training.oom_retries,
+            seed=plan.spec.seed,
+            recorder=None if first_rank is None else first_rank.recorder,
+        ),
     )
     if first_rank is not None:
         # Now that the size is known, and not after an epoch.
@@ -162,6 +171,7 @@ def _open_books(
         learning_rate=learning_rate,
         first_rank=first_rank,
         ledger=open_recorder(config.plan),
+        skips=config.skips,
     )
 
 

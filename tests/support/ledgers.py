@@ -1,7 +1,7 @@
 """Ledgers: runs that fake ranks wrote, and a check of an exported one by its table alone."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -66,6 +66,7 @@ class FakeRun:
         start: int | None = None,
         edit: Edit = lambda rank, records: records,
         wrong: Callable[[int, int, Origins], Origins] = lambda step, rank, origins: origins,
+        left_out: Collection[int] = (),
     ) -> None:
         """One attempt, from a checkpoint (by default the newest) up to a step, where it saves.
 
@@ -73,6 +74,7 @@ class FakeRun:
             start: the step of the checkpoint to begin with.
             edit: makes what the ranks note into something else.
             wrong: makes what the ranks train in a step of the run into something else.
+            left_out: steps that are not trained, as after a rewind.
         """
         begun = self._begin(workers, start)
         step = begun.manifest.step if begun else 0
@@ -98,6 +100,8 @@ class FakeRun:
                 share = self.share(step, rank, workers)
                 trained = wrong(step, rank, share.origins)
                 recorder.add(replace(share, origins=trained), step=step)
+            if step in left_out:
+                writer.skipped(step)
             step += 1
             if step % every == 0 or step == until:
                 writer.hold(edit(rank, each.take()) for rank, each in enumerate(recorders))

@@ -334,7 +334,8 @@ def test_a_loss_that_is_no_number_is_named_by_step_rows_and_file(
         # All ranks say the same, whichever of them holds which rows.
         assert isinstance(rank.error, JobFailedError)
         assert str(rank.error) == (
-            "the loss became nan in step 4 (epoch 1): rows 33, 37, 38 (and 1 more)"
+            "the loss became nan in step 4 (epoch 1): rows 33, 37, 38 (and 1 more), on"
+            f" {'worker 0' if workers == 1 else 'workers 1, 2'}"
             "\n  row 33 is row 33 of part-0.parquet"
             "\n  row 37 is row 37 of part-0.parquet"
             "\n  row 38 is row 38 of part-0.parquet"

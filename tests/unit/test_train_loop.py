@@ -264,7 +264,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_names_the_step_and_the_rows(
     fakes = Fakes(losses={4: spoilt})
     with pytest.raises(
         JobFailedError,
-        match=rf"loss became {word} in step 5 \(epoch 2\): row 0\n  row 0 is row 0 of",
+        match=rf"loss became {word} in step 5 \(epoch 2\): row 0, on worker 0\n  row 0 is row 0 of",
     ) as e:
         run(plan, fakes)
     assert e.value.hint is not None

@@ -14,7 +14,7 @@ NAN = float("nan")
 def add(recent: RecentLosses, step: int, *losses: float, exact: bool = True) -> None:
     rows = np.arange(step * 10, step * 10 + len(losses))
     values = RowLosses(values=torch.tensor(losses), exact=exact)
-    recent.add(rows, values, step=step, epoch=0)
+    recent.add(rows, values, step=step, epoch=0, place=step - 1)
 
 
 def text(recent: RecentLosses) -> str:
@@ -36,13 +36,22 @@ def test_the_first_step_and_its_rows_are_named(losses: list[float], said: str) -
     add(recent, 2, 1.0, 2.0)
     add(recent, 3, *losses)
     add(recent, 4, NAN, NAN)
-    assert text(recent) == f"the loss became {said}"
+    assert text(recent) == f"the loss became {said}, on worker 0"
 
 
 def test_of_a_mean_all_its_rows_are_suspects() -> None:
     recent = RecentLosses(make_index())
     add(recent, 3, NAN, NAN, exact=False)
-    assert text(recent).endswith("(epoch 1): one or more of rows 30, 31")
+    assert text(recent).endswith("(epoch 1): one or more of rows 30, 31, on worker 0")
+
+
+def test_the_step_is_given_by_its_place_so_that_it_can_be_left_out() -> None:
+    recent = RecentLosses(make_index())
+    add(recent, 3, 1.0, NAN)
+    error = recent.explain(NAN, step=9, epoch=0)
+    assert (error.place, error.rows) == (2, (31,))
+    nothing = RecentLosses(make_index()).explain(NAN, step=9, epoch=0)
+    assert (nothing.place, nothing.rows) == (None, ())
 
 
 def test_rows_are_found_in_their_files() -> None:
