@@ -56,7 +56,7 @@ class SaveBehind:
         """Waits likewise, where something else has failed already: an error is only logged."""
         try:
             self.wait()
-        except Exception as error:  # any: the failure that led here is the one to be told
+        except Exception as error:  # noqa: BLE001  # what led here is the failure to be told
             _log.warning("the last checkpoint: %s", error)
 
     def _run(self, save: Callable[[], None]) -> None:

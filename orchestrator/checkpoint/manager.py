@@ -112,7 +112,7 @@ class CheckpointManager:
             # When the disk is full, the next save needs it.
             self._try_discard(directory)
             raise
-        # From its beginning, when what it holds was trained: a crash costs no more than the interval.
+        # From its beginning: what it holds was trained by then, and no more.
         self._saved_at, self._saved_step = began, step
         self.prune()
         return committed

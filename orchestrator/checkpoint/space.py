@@ -69,7 +69,7 @@ def check_space(
         raise CheckpointError(
             f"too little space for the run in {plan.run_dir}: {format_bytes(free)} are free,"
             f" {format_bytes(needed)} are needed{what}",
-            hint="make room, keep fewer checkpoints (checkpoint.keep_latest), or name another disk with --storage",
+            hint="make room, lower checkpoint.keep_latest, or name another disk with --storage",
         )
     if size is None and free < SCARCE_BYTES:
         return f"the disk of {plan.run_dir} is nearly full: {format_bytes(free)} are free"

@@ -37,7 +37,7 @@ class HostMemory:
         del self._buffers[self._used :]
         if not self._on_the_way:
             return copied, _nothing
-        # The copies stand in the GPU's queue before the next step: nobody has to wait for them here.
+        # The copies stand in the GPU's queue before the next step, so that nobody waits here.
         event = torch.cuda.Event()
         event.record()
         return copied, event.synchronize

@@ -44,6 +44,7 @@ class Saver:
 
     Args:
         ledger: where the run keeps one: `hold` has to be called before each save.
+        store: by default that of the run.
     """
 
     def __init__(
@@ -55,9 +56,10 @@ class Saver:
         recorder: Recorder,
         fitted: tuple[FittedState, ...] = (),
         ledger: LedgerWriter | None = None,
+        store: CheckpointStore | None = None,
     ) -> None:
         spec = plan.spec.checkpoint
-        store = CheckpointStore(run_dir / "checkpoints")
+        store = store or CheckpointStore(run_dir / "checkpoints")
         rules: list[RetentionPolicy] = [LatestN(spec.keep_latest)]
         if spec.keep_every is not None:
             rules.append(FirstOfEach(spec.keep_every))
