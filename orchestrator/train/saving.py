@@ -150,6 +150,7 @@ class Saver:
         """
         if state.step == self._saved_step:
             return True
+        began = time.monotonic()
         if not state.loss_is_finite():
             return False
         if (spoilt := state.spoilt()) is not None:
@@ -157,7 +158,6 @@ class Saver:
                 f"{spoilt} is not finite after step {state.step}; it is not saved",
                 hint=NOT_FINITE_HINT,
             )
-        began = time.monotonic()
         # One at a time: the next snapshot goes into the memory of the one before.
         self._behind.wait()
         snapshot = state.snapshot(self._memory)

@@ -329,7 +329,12 @@ def test_a_request_to_stop_is_heeded_a_step_later_after_its_save(tmp_path: Path)
     with pytest.raises(StopRequested, match="stopped as requested after step 3 of 8"):
         run(plan, fakes)
     scores = {"accuracy": 0.5, "loss": 1.5}
-    assert fakes.happened[-3:] == [("offer", 3, False, scores), ("save", 3, scores), ("stopped", 3)]
+    assert fakes.happened[-4:] == [
+        ("offer", 3, False, scores),
+        ("save", 3, scores),
+        ("wait",),
+        ("stopped", 3),
+    ]
 
 
 def test_a_time_that_is_up_leads_to_a_save_a_step_later(tmp_path: Path) -> None:
