@@ -29,7 +29,7 @@ _WARM_UP = 0.1
 
 
 def run(settings: Settings) -> Outcome:
-    """Rows a second of the same training, by how often it is saved; the quick one leaves out 10 s."""
+    """Rows a second of the same training, by how often it is saved; in short without 10 s."""
     steps = 150 if settings.quick else 800
     data = settings.folder / f"tiny-{steps * _BATCH}"
     if not data.exists():
