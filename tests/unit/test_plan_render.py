@@ -177,6 +177,12 @@ def topic(plan: JobPlan, label: str) -> str:
             "checkpoints",
             "every 10m and at the end; kept are the latest 2",
         ),
+        (
+            {"checkpoint": {"every": "10m", "keep_every": 5000}},
+            "checkpoints",
+            "every 10m and at the end; kept are the latest 2 and, for ever, the first of each 5,000"
+            " steps",
+        ),
     ],
 )
 def test_each_topic_is_put_as_people_say_it(
