@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator.checkpoint.store import CheckpointStore
 from tests.support.data import write_rows
-from tests.support.faults import kill_driver
+from tests.support.faults import kill_rank
 from tests.support.ledgers import assert_exact_run
 from tests.support.runs import Run, write_job
 
@@ -53,11 +53,11 @@ def test_a_run_that_is_saved_after_each_step_ends_the_same(job: Path, undisturbe
 def test_a_run_that_is_killed_while_it_saves_by_time_goes_on_to_the_same_bits(
     job: Path, undisturbed: Run
 ) -> None:
-    run, often = Run(job, "killed"), "checkpoint.every=0.15s"
-    driver = run.start(often)
+    run = Run(job, "killed")
+    driver = run.start("checkpoint.every=0.15s", "training.with.step_s=0.15")
     driver.wait_for("three checkpoints", lambda: len(run.events("checkpoint")) >= 3)
-    kill_driver(driver)
-    run.complete(often)
+    kill_rank(driver.session())
+    driver.finish()
     first, second = run.attempts()
     assert second["checkpoint"] is not None
     assert 0 < int(str(second["step"])) < STEPS
