@@ -260,8 +260,8 @@ def test_what_is_held_while_a_chunk_is_written_belongs_to_the_next(run: FakeRun)
     writer.hold([records[2:]])
     first = read_chunk(run.folder / "ledger", writer.write_sealed(14).name)
     second = read_chunk(run.folder / "ledger", writer.write(15).name)
-    assert first.records["step"].tolist() == [12, 13]
-    assert second.records["step"].tolist() == [14]
+    assert first.records()["step"].tolist() == [12, 13]
+    assert second.records()["step"].tolist() == [14]
 
 
 def test_a_step_that_is_saved_again_has_the_chunk_that_it_has(run: FakeRun) -> None:

@@ -178,10 +178,9 @@ def topic(plan: JobPlan, label: str) -> str:
             "every 10m and at the end; kept are the latest 2",
         ),
         (
-            {"checkpoint": {"every": "10m", "keep_every": 5000}},
+            {"checkpoint": {"every": "10m", "keep_every": 50}},
             "checkpoints",
-            "every 10m and at the end; kept are the latest 2 and, for ever, the first of each 5,000"
-            " steps",
+            "every 10m and at the end; kept are the latest 2 and the first of each 50 steps",
         ),
     ],
 )
