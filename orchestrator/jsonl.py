@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -66,6 +67,8 @@ def read_json_lines(path: Path, *, last_bytes: int | None = None) -> list[JsonOb
 class JsonLinesWriter:
     """Appends one object a line, each handed to the operating system before `write` returns.
 
+    Several threads may write to it.
+
     Numbers that JSON cannot express are written as the strings "NaN", "Infinity" and
     "-Infinity", so that every line is JSON for every reader.
     """
@@ -74,16 +77,18 @@ class JsonLinesWriter:
         # Unbuffered and in append mode: one line is one write, whole or (when killed) torn.
         self._file: BinaryIO = path.open("ab", buffering=0)
         self._starts_fresh = _ends_with_newline(path)
+        self._lock = threading.Lock()
 
     def write(self, line: Mapping[str, "JsonValue"]) -> None:
         """Appends one object, on a line of its own whatever a killed writer has left."""
         text = json.dumps(finite(dict(line)), allow_nan=False, separators=(",", ":"))
-        pending = (b"" if self._starts_fresh else b"\n") + text.encode("ascii") + b"\n"
-        # Stays false when a write fails half-way (a full disk), so that the next one recovers.
-        self._starts_fresh = False
-        while pending:
-            pending = pending[self._file.write(pending) :]
-        self._starts_fresh = True
+        with self._lock:
+            pending = (b"" if self._starts_fresh else b"\n") + text.encode("ascii") + b"\n"
+            # Stays false when a write fails half-way (a full disk), so that the next one recovers.
+            self._starts_fresh = False
+            while pending:
+                pending = pending[self._file.write(pending) :]
+            self._starts_fresh = True
 
     def close(self) -> None:
         """Closes the file; closing it again does nothing."""

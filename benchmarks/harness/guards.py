@@ -17,6 +17,7 @@ GUARDS: dict[str, dict[str, float]] = {
     "skew": {"a batch in 10 takes 10x: strict": 0.4},
     "startup": {"ours / tuned script, cold": 1.3, "epoch boundary": 250.0},
     "resume": {"a reader: at 90 % / at 10 %": 1.6, "SIGKILL of a rank": 30.0},
+    "checkpoints": {"saved every 2s over not saved": 0.7},
     "memory": {"peak / what the plan says": 4.0},
     "order_cost": {"tabular: strict over relaxed": 0.5},
     "ledger_cost": {"ledger on over off": 0.8},

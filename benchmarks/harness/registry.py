@@ -15,6 +15,7 @@ WORKLOADS: dict[str, str] = {
     "latency": "benchmarks.workloads.latency",
     "skew": "benchmarks.workloads.skew",
     "startup": "benchmarks.workloads.startup",
+    "checkpoints": "benchmarks.workloads.checkpoints",
     "resume": "benchmarks.workloads.resume",
     "memory": "benchmarks.workloads.memory",
     "overhead": "benchmarks.workloads.overhead",

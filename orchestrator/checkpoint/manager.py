@@ -45,13 +45,26 @@ class CheckpointManager:
         self._saved_at = clock()
         self._saved_step: int | None = None
 
-    def due(self, *, step: int, epoch_finished: bool, epochs_finished: int, last: bool) -> bool:
-        """Whether to save now; never twice for one step."""
+    def due(
+        self,
+        *,
+        step: int,
+        epoch_finished: bool,
+        epochs_finished: int,
+        last: bool,
+        in_flight: bool = False,
+    ) -> bool:
+        """Whether to save now; never twice for one step.
+
+        Args:
+            in_flight: whether a save is still at work. A time that is up then waits for its end,
+                where a step that is to be saved does not.
+        """
         moment = SaveMoment(
             step=step,
             epoch_finished=epoch_finished,
             epochs_finished=epochs_finished,
-            seconds_since_save=self._clock() - self._saved_at,
+            seconds_since_save=0.0 if in_flight else self._clock() - self._saved_at,
             last=last,
         )
         return step != self._saved_step and self._save_policy.should_save(moment)
@@ -78,6 +91,7 @@ class CheckpointManager:
             CheckpointError: It could not be saved, or this attempt has been superseded; earlier
                 checkpoints are as they were.
         """
+        began = self._clock()
         directory = self._store.stage(step, self._attempt)
         manifest = Manifest(
             name=directory.name,
@@ -98,7 +112,8 @@ class CheckpointManager:
             # When the disk is full, the next save needs it.
             self._try_discard(directory)
             raise
-        self._saved_at, self._saved_step = self._clock(), step
+        # From its beginning: what it holds was trained by then, and no more.
+        self._saved_at, self._saved_step = began, step
         self.prune()
         return committed
 

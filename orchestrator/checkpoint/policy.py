@@ -161,6 +161,27 @@ class BestN:
 
 
 @dataclass(frozen=True, slots=True)
+class FirstOfEach:
+    """The first checkpoint at or after each multiple of `steps`, for ever; and the newest.
+
+    It need not be saved at a multiple, so that it goes with any rule of when to save.
+    """
+
+    steps: int
+
+    def __post_init__(self) -> None:
+        _require_positive("steps", self.steps)
+
+    def keep(self, checkpoints: Sequence[CheckpointInfo]) -> frozenset[str]:
+        """The names of the first ones, and of the newest."""
+        newest_first = _newest_first(checkpoints)
+        # The oldest of a span comes last, and so is the one that stays.
+        first = {info.manifest.step // self.steps: info for info in newest_first}
+        first.pop(0, None)
+        return frozenset(info.name for info in [*newest_first[:1], *first.values()])
+
+
+@dataclass(frozen=True, slots=True)
 class AnyOfRetention:
     """Whatever any of several policies keeps."""
 

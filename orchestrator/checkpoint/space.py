@@ -85,6 +85,7 @@ def _kept_at_once(plan: JobPlan) -> int:
     """Checkpoints that the run keeps, no more than it makes."""
     spec = plan.spec.checkpoint
     kept = spec.keep_latest + (spec.best.keep if spec.best else 0)
+    kept += plan.total_steps // spec.keep_every if spec.keep_every else 0
     if spec.every.seconds is not None:
         return kept
     steps = (spec.every.epochs or 0) * plan.train.geometry.steps_per_epoch or spec.every.steps or 1

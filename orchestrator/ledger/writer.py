@@ -41,6 +41,8 @@ class LedgerWriter:
         self._strict_from = strict_from
         self._pending: list[Records] = []
         self._skipped: list[int] = []
+        self._sealed: list[Records] = []
+        self._sealed_skips: list[int] = []
 
     def hold(self, of_ranks: Iterable[Records]) -> None:
         """Takes the records of all ranks, until they are written."""
@@ -56,7 +58,18 @@ class LedgerWriter:
         Raises:
             CheckpointError: it cannot be written, or the attempt has been superseded.
         """
-        records = join_records(self._pending)
+        self.seal()
+        return self.write_sealed(step)
+
+    def seal(self) -> None:
+        """Parts what has been taken from what will be, for `write_sealed`; not while that works."""
+        self._sealed += self._pending
+        self._sealed_skips += self._skipped
+        self._pending, self._skipped = [], []
+
+    def write_sealed(self, step: int) -> ChunkReference:
+        """Writes what has been sealed, as `write` does; another thread may `hold` meanwhile."""
+        records = join_records(self._sealed)
         # The checkpoint failed that should have named it, or the attempt began with this step.
         if self._parent is not None and step == self._first_step and not len(records):
             return self._parent
@@ -74,7 +87,7 @@ class LedgerWriter:
             first_step=self._first_step,
             last_step=step,
             parent=self._parent,
-            skipped=tuple(number for number in self._skipped if number < step),
+            skipped=tuple(number for number in self._sealed_skips if number < step),
         )
         reference = ChunkReference.of(step, self._facts.attempt, hashlib.sha256(data).hexdigest())
         path = self._folder / reference.name
@@ -83,6 +96,6 @@ class LedgerWriter:
             raise CheckpointError(f"cannot write {path}: it is there already")
         write_whole(path, data)
         # Should the checkpoint fail after all, the next chunk follows this one all the same.
-        self._parent, self._first_step, self._pending = reference, step, rest
-        self._skipped = [number for number in self._skipped if number >= step]
+        self._parent, self._first_step, self._sealed = reference, step, rest
+        self._sealed_skips = [number for number in self._sealed_skips if number >= step]
         return reference

@@ -283,6 +283,8 @@ def _checkpoints(plan: JobPlan) -> str:
     if spec.best is not None:
         kept += f" and the best {spec.best.keep} by {spec.best.metric} ({spec.best.mode})"
         when += "; also whenever a validation is the best so far"
+    if spec.keep_every is not None:
+        kept += f" and the first of each {format_count(spec.keep_every)} steps"
     return f"{when}; kept are {kept}"
 
 

@@ -35,6 +35,11 @@ class CheckpointSpec(SpecModel):
     best: BestSpec | None = Field(
         default=None, description="Best checkpoints to keep besides the newest; null keeps none."
     )
+    keep_every: Count | None = Field(
+        default=None,
+        description="Steps: the first checkpoint at or after each multiple of them is never"
+        " deleted; null keeps none so.",
+    )
     ledger: bool = Field(
         default=True,
         description="Whether to record which rows made which step, for `orchestrator audit`.",

@@ -190,19 +190,29 @@ class Bookkeeping:
             )
 
     def finish(self) -> None:
-        """Ends the step: saves if it is time, and heeds a request to stop."""
+        """Ends the step: saves if it is time, and heeds a request to stop.
+
+        What was saved last is waited for, at the end and at a stop. An error of an earlier save,
+        which went on behind the training, comes out here.
+        """
         if self._in_hand is not None:
             raise MisuseError("the next batch is asked for before step_done() for the one in hand")
         if self._unfinished is None:
             return
         scores, may_save = self._scores, self._may_save
-        self._save_if_due()
         first, step = self._first_rank, self._state.step
-        if first is None or step == self._plan.total_steps:
+        if first is not None:
+            first.saver.check()
+        self._save_if_due()
+        if first is None:
+            return
+        if step == self._plan.total_steps:
+            first.saver.wait()
             return
         if not may_save or not self._moments.stop_wanted:
             return
         first.saver.save(self._state, metrics=scores)
+        first.saver.wait()
         first.recorder.stopped(step=step)
         raise StopRequested(f"stopped as requested after step {step} of {self._plan.total_steps}")
 
@@ -215,7 +225,7 @@ class Bookkeeping:
             self._save_if_due()
 
     def save(self) -> None:
-        """Saves the unfinished step now; all ranks have to call it."""
+        """Begins to save the unfinished step now; all ranks have to call it."""
         if self._unfinished is None:
             raise MisuseError("save() is for a step that was just done: call it after step_done()")
         if not self._may_save:

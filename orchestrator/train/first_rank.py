@@ -14,3 +14,8 @@ class FirstRank:
     recorder: Recorder
     saver: Saver
     stop: StopRequest
+
+    def close(self) -> None:
+        """Waits for a save that is at work, and closes the records."""
+        self.saver.close()
+        self.recorder.close()

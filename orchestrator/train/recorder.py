@@ -70,8 +70,13 @@ class Recorder:
             }
         )
 
-    def checkpoint(self, *, name: str, step: int, size: int, seconds: float) -> None:
-        """A checkpoint was committed."""
+    def checkpoint(self, *, name: str, step: int, size: int, seconds: float, held_s: float) -> None:
+        """A checkpoint was committed; any thread may say so.
+
+        Args:
+            seconds: from the end of its step until it was committed.
+            held_s: how much of that the training stood still.
+        """
         self._events.write(
             {
                 "time": self._clock(),
@@ -81,6 +86,7 @@ class Recorder:
                 "step": step,
                 "bytes": size,
                 "seconds": seconds,
+                "held_s": held_s,
             }
         )
 

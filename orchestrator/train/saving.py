@@ -1,4 +1,4 @@
-"""When the first rank saves, and what goes into a checkpoint besides the state."""
+"""When the first rank saves, behind the training, and what goes in besides the state."""
 
 import math
 import platform
@@ -13,10 +13,12 @@ import ray
 import torch
 
 from orchestrator.checkpoint.attempts import AttemptLog
+from orchestrator.checkpoint.behind import SaveBehind
 from orchestrator.checkpoint.manager import CheckpointManager
 from orchestrator.checkpoint.policy import (
     AnyOfRetention,
     BestN,
+    FirstOfEach,
     LatestN,
     RetentionPolicy,
     save_policy,
@@ -27,15 +29,22 @@ from orchestrator.errors import JobFailedError, NotFiniteError
 from orchestrator.ledger.record import Records
 from orchestrator.ledger.writer import LedgerWriter
 from orchestrator.plan.job import JobPlan
+from orchestrator.train.host_memory import HostMemory
 from orchestrator.train.recorder import NOT_FINITE_HINT, Recorder
-from orchestrator.train.state import TrainState
+from orchestrator.train.state import Snapshot, TrainState
 
 
 class Saver:
     """Saves when the policy says so, and whenever a validation is one of the best so far.
 
+    A save holds the training up for a copy to host memory; the files are written behind it, one
+    save at a time. A time that is up while one is at work waits for its end; any other save that is
+    due holds the training until then, as it belongs to its very step. An error of a save is raised
+    by whichever call comes next. One thread makes all the calls.
+
     Args:
         ledger: where the run keeps one: `hold` has to be called before each save.
+        store: by default that of the run.
     """
 
     def __init__(
@@ -47,10 +56,13 @@ class Saver:
         recorder: Recorder,
         fitted: tuple[FittedState, ...] = (),
         ledger: LedgerWriter | None = None,
+        store: CheckpointStore | None = None,
     ) -> None:
         spec = plan.spec.checkpoint
-        store = CheckpointStore(run_dir / "checkpoints")
+        store = store or CheckpointStore(run_dir / "checkpoints")
         rules: list[RetentionPolicy] = [LatestN(spec.keep_latest)]
+        if spec.keep_every is not None:
+            rules.append(FirstOfEach(spec.keep_every))
         if spec.best is not None:
             best = spec.best
             rules.append(BestN(metric=best.metric, mode=best.mode, count=best.keep))
@@ -66,11 +78,37 @@ class Saver:
             fence=AttemptLog(run_dir / "attempts").fence(attempt),
         )
         self._committed = store.committed
+        self._behind = SaveBehind()
+        self._memory = HostMemory()
+        # Of the save that was begun last, whether it is committed yet or not.
         self._saved_step: int | None = None
+        self._saved_metrics: Mapping[str, float] = {}
 
     def overdue(self, step: int) -> bool:
         """Whether the time for a save is up after this step, which need not end an epoch."""
-        return self._manager.due(step=step, epoch_finished=False, epochs_finished=0, last=False)
+        return self._manager.due(
+            step=step,
+            epoch_finished=False,
+            epochs_finished=0,
+            last=False,
+            in_flight=self._behind.busy,
+        )
+
+    def check(self) -> None:
+        """Raises the error of a save that has failed; does not wait for one at work."""
+        self._behind.check()
+
+    def wait(self) -> None:
+        """Waits until what was saved is committed.
+
+        Raises:
+            CheckpointError: it cannot be saved.
+        """
+        self._behind.wait()
+
+    def close(self) -> None:
+        """Waits likewise, but only logs an error."""
+        self._behind.close()
 
     def hold(self, of_ranks: Iterable[Records]) -> None:
         """Takes what the ranks have trained since the last call, for the next checkpoint."""
@@ -85,14 +123,14 @@ class Saver:
     def after_step(
         self, state: TrainState, *, epoch_finished: bool, metrics: Mapping[str, float]
     ) -> None:
-        """Saves the state after a finished step if it is time.
+        """Begins to save the state after a finished step if it is time.
 
         Args:
             metrics: of the validation of this very step; empty where there was none.
 
         Raises:
             JobFailedError: the weights are spoilt, and must not become what a restart begins with.
-            CheckpointError: it cannot be saved.
+            CheckpointError: the one before could not be saved.
         """
         improved = self._improves(metrics)
         due = self._manager.due(
@@ -100,22 +138,24 @@ class Saver:
             epoch_finished=epoch_finished,
             epochs_finished=self._plan.train.geometry.cursor(state.step).epoch,
             last=state.step == self._plan.total_steps,
+            in_flight=self._behind.busy,
         )
         if due or improved:
             self.save(state, metrics=metrics)
 
     def save(self, state: TrainState, *, metrics: Mapping[str, float]) -> bool:
-        """Saves the state, if this step's is not saved yet; returns whether a checkpoint has it.
+        """Begins to save the state, if this step's is not yet; returns whether a checkpoint has it.
 
         A state whose loss is not finite is left for the next report to refuse: that one can name
         the rows, for which it needs the other ranks.
 
         Raises:
             JobFailedError: the weights are spoilt, and must not become what a restart begins with.
-            CheckpointError: it cannot be saved.
+            CheckpointError: the one before could not be saved.
         """
         if state.step == self._saved_step:
             return True
+        began = time.monotonic()
         if not state.loss_is_finite():
             return False
         if (spoilt := state.spoilt()) is not None:
@@ -125,31 +165,47 @@ class Saver:
                 # In relaxed order the step's number does not say which one it was.
                 place=None if self._plan.train.relaxed else state.step - 1,
             )
-        began = time.monotonic()
-        cursor = self._plan.train.geometry.cursor(state.step)
+        # One at a time: the next snapshot goes into the memory of the one before.
+        self._behind.wait()
+        snapshot = state.snapshot(self._memory)
+        if self._ledger is not None:
+            # The rows of this step and of those before; the next steps' belong to the next save.
+            self._ledger.seal()
+        held_s = time.monotonic() - began
+        self._behind.start(
+            partial(self._commit, snapshot, metrics=dict(metrics), began=began, held_s=held_s)
+        )
+        self._saved_step, self._saved_metrics = state.step, dict(metrics)
+        return True
+
+    def _commit(
+        self, snapshot: Snapshot, *, metrics: Mapping[str, float], began: float, held_s: float
+    ) -> None:
+        """Writes and commits what was saved, in the thread behind the training."""
+        step = snapshot.step
+        cursor = self._plan.train.geometry.cursor(step)
         manifest = self._manager.save(
-            partial(self._write_files, state),
-            step=state.step,
+            partial(self._write_files, snapshot),
+            step=step,
             cursor={"epoch": cursor.epoch, "step": cursor.step},
             metrics=metrics,
             order_fingerprint=self._plan.fingerprint.digest,
             parts=self._plan.fingerprint.parts,
             versions=versions(),
             # Before the checkpoint, which is not to name what is not there.
-            ledger=self._ledger.write(state.step) if self._ledger else None,
+            ledger=self._ledger.write_sealed(step) if self._ledger else None,
         )
-        self._saved_step = state.step
         self._recorder.checkpoint(
             name=manifest.name,
-            step=state.step,
+            step=step,
             size=manifest.size,
             seconds=time.monotonic() - began,
+            held_s=held_s,
         )
-        return True
 
-    def _write_files(self, state: TrainState, directory: Path) -> None:
+    def _write_files(self, snapshot: Snapshot, directory: Path) -> None:
         """Everything that a checkpoint holds besides its manifest."""
-        state.write(directory)
+        snapshot.write(directory)
         if self._fitted:
             (directory / PREPROCESSING_FILE).write_text(dump_states(self._fitted))
 
@@ -163,10 +219,19 @@ class Saver:
                 f" {', '.join(sorted(metrics))}"
             )
         value = metrics[best.metric]
-        ranking = BestN(metric=best.metric, mode=best.mode)
-        ranked = [info.manifest.metrics[best.metric] for info in ranking.ranked(self._committed())]
-        if not math.isfinite(value) or len(ranked) < best.keep:
-            return math.isfinite(value)
+        if not math.isfinite(value):
+            return False
+        of_steps = {
+            info.manifest.step: info.manifest.metrics.get(best.metric, math.nan)
+            for info in self._committed()
+        }
+        if self._saved_step is not None:
+            # It may not be committed yet.
+            of_steps[self._saved_step] = self._saved_metrics.get(best.metric, math.nan)
+        finite = (found for found in of_steps.values() if math.isfinite(found))
+        ranked = sorted(finite, reverse=best.mode == "max")
+        if len(ranked) < best.keep:
+            return True
         last = ranked[best.keep - 1]
         return value > last if best.mode == "max" else value < last
 

@@ -3,10 +3,10 @@
 import io
 import math
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NotRequired, TypedDict, cast
+from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
 
 import torch
 from torch import Tensor
@@ -15,8 +15,12 @@ from orchestrator.checkpoint.files import storage_errors
 from orchestrator.checkpoint.open_epoch import write_open_epoch
 from orchestrator.errors import CheckpointError
 from orchestrator.plan.open_epoch import OpenEpoch
+from orchestrator.train.host_memory import HostMemory
 from orchestrator.train.parts import Part, PartState
 from orchestrator.train.totals import Totals
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 STATE_FILE = "state.pt"
 # The name of the part whose weights a run exports.
@@ -63,24 +67,28 @@ class TrainState:
     open_epoch: OpenEpoch | None = None
     safe_size: SafeSize | None = None
 
+    def snapshot(self, memory: HostMemory) -> "Snapshot":
+        """The state as it is now, which the steps to come do not change.
+
+        Args:
+            memory: where it is copied to; good until the next one is.
+        """
+        interval = self.interval
+        live = StoredState(
+            parts={name: part.state() for name, part in self.parts.items()},
+            step=self.step,
+            rows=self.rows,
+            interval_names=list(interval.names) if interval else [],
+            interval_sums=interval.sums if interval else torch.zeros(0),
+        )
+        if self.safe_size is not None:
+            live["safe_size"] = (self.safe_size.asked, self.safe_size.rows)
+        stored, arrived = memory.copy(live)
+        return Snapshot(stored=stored, open_epoch=self.open_epoch, arrived=arrived)
+
     def write(self, directory: Path) -> None:
         """Writes the state into a checkpoint's directory."""
-        interval = self.interval
-        stored: StoredState = {
-            "parts": {name: part.state() for name, part in self.parts.items()},
-            "step": self.step,
-            "rows": self.rows,
-            "interval_names": list(interval.names) if interval else [],
-            "interval_sums": interval.sums.cpu() if interval else torch.zeros(0),
-        }
-        if self.safe_size is not None:
-            stored["safe_size"] = (self.safe_size.asked, self.safe_size.rows)
-        # Through memory, so that a full disk is an OSError of ours and not torch's own.
-        buffer = io.BytesIO()
-        torch.save(stored, buffer)
-        (directory / STATE_FILE).write_bytes(buffer.getbuffer())
-        if self.open_epoch is not None:
-            write_open_epoch(directory, self.open_epoch)
+        self.snapshot(HostMemory()).write(directory)
 
     def loss_is_finite(self) -> bool:
         """Whether all losses since the last report are numbers; waits for the device."""
@@ -119,6 +127,52 @@ class TrainState:
         self.interval = Totals(names=names, sums=sums) if names else None
         if (safe := stored.get("safe_size")) is not None:
             self.safe_size = SafeSize(asked=safe[0], rows=safe[1])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Snapshot:
+    """A state in host memory; `arrived` is called before it is read."""
+
+    stored: StoredState
+    open_epoch: OpenEpoch | None
+    arrived: Callable[[], None]
+
+    @property
+    def step(self) -> int:
+        """Steps of the whole run that it has."""
+        return self.stored["step"]
+
+    def write(self, directory: Path) -> None:
+        """Writes it into a checkpoint's directory; any thread may."""
+        self.arrived()
+        with _StateFile(directory / STATE_FILE, "wb") as file:
+            try:
+                # Not through memory: it would hold up the training, which shares the interpreter.
+                torch.save(self.stored, file)
+            except RuntimeError as error:
+                if file.failure is None:
+                    raise
+                raise file.failure from error
+        if self.open_epoch is not None:
+            write_open_epoch(directory, self.open_epoch)
+
+
+class _StateFile(io.FileIO):
+    """Remembers why a write failed: torch says only at which byte."""
+
+    failure: OSError | None = None
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        left = memoryview(data).cast("B")
+        size = len(left)
+        try:
+            # The system may take less than it is given.
+            while left:
+                left = left[super().write(left) :]
+        except OSError as error:
+            self.failure = error
+            raise
+        return size
 
 
 def read_stored(path: Path) -> StoredState:

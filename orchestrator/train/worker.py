@@ -48,7 +48,7 @@ def train_worker(config: WorkerConfig) -> None:
                 _train_loop(config, loop, state, first_rank)
     finally:
         if first_rank is not None:
-            first_rank.recorder.close()
+            first_rank.close()
 
 
 def _train_task(

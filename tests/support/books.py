@@ -112,7 +112,7 @@ def run_own_loop(
         run_loop(loop, context, books, name="pkg:train", arguments=arguments, root=root)
     finally:
         if first is not None:
-            first.recorder.close()
+            first.close()
     return state
 
 

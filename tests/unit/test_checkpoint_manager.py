@@ -99,21 +99,39 @@ def due(manager: CheckpointManager, step: int) -> bool:
     return manager.due(step=step, epoch_finished=False, epochs_finished=0, last=False)
 
 
-def test_a_save_is_due_some_time_after_the_last_one_ended(store: CheckpointStore) -> None:
+def test_a_save_is_due_some_time_after_the_last_one_began(store: CheckpointStore) -> None:
     clock = Clock()
     manager = manage(store, save_policy=EverySeconds(10.0), clock=clock)
 
     def slow(directory: Path) -> None:
         write(directory)
-        clock.now += 60.0
+        clock.now += 6.0
 
     assert not due(manager, 1)
     clock.now += 10.0
     assert due(manager, 1)
     save(manager, 1, slow)
     assert not due(manager, 2)
-    clock.now += 10.0
+    clock.now += 4.0
     assert due(manager, 2)
+
+
+def test_while_a_save_is_at_work_a_time_that_is_up_waits_and_a_step_does_not(
+    store: CheckpointStore,
+) -> None:
+    clock = Clock()
+    timed = manage(store, save_policy=EverySeconds(10.0), clock=clock)
+    counted = manage(store, save_policy=EverySteps(2), clock=clock)
+    clock.now += 20.0
+
+    def due_in_flight(manager: CheckpointManager) -> bool:
+        return manager.due(
+            step=2, epoch_finished=False, epochs_finished=0, last=False, in_flight=True
+        )
+
+    assert due(timed, 2)
+    assert not due_in_flight(timed)
+    assert due_in_flight(counted)
 
 
 def test_one_step_is_not_saved_twice(store: CheckpointStore) -> None:

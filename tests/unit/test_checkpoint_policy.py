@@ -17,6 +17,7 @@ from orchestrator.checkpoint.policy import (
     EveryEpochs,
     EverySeconds,
     EverySteps,
+    FirstOfEach,
     LatestN,
     RetentionPolicy,
     SaveMoment,
@@ -112,6 +113,10 @@ CHECKPOINTS = [
         (BestN("loss", "max", count=2), {5, 4, 3}),
         (BestN("loss", count=99), {5, 4, 3, 1}),
         (BestN("accuracy"), {5}),
+        (FirstOfEach(1), {5, 4, 3, 2, 1}),
+        (FirstOfEach(2), {5, 4, 2}),
+        (FirstOfEach(4), {5, 4}),
+        (FirstOfEach(6), {5}),
         (AnyOfRetention((LatestN(2), BestN("loss"))), {5, 4, 3}),
         (AnyOfRetention(()), {5}),
     ],
@@ -120,7 +125,23 @@ def test_retention_keeps(policy: RetentionPolicy, steps: set[int]) -> None:
     assert policy.keep(CHECKPOINTS) == {checkpoint_name(step, 1) for step in steps}
 
 
-POLICIES = [LatestN(1), BestN("loss"), AnyOfRetention(()), AnyOfRetention((BestN("loss", "max"),))]
+def test_the_first_of_each_span_stays_for_ever_whenever_saves_are_made() -> None:
+    policy = AnyOfRetention((LatestN(1), FirstOfEach(10)))
+    left: list[CheckpointInfo] = []
+    for step in (3, 7, 12, 14, 19, 21, 22, 43, 49, 50, 58):
+        left.append(checkpoint(step))
+        kept = policy.keep(left)
+        left = [info for info in left if info.name in kept]
+    assert [info.manifest.step for info in left] == [12, 21, 43, 50, 58]
+
+
+POLICIES = [
+    LatestN(1),
+    BestN("loss"),
+    FirstOfEach(2),
+    AnyOfRetention(()),
+    AnyOfRetention((BestN("loss", "max"),)),
+]
 
 
 @given(
@@ -151,6 +172,7 @@ def test_no_checkpoints_keep_nothing(policy: RetentionPolicy) -> None:
         lambda: EverySeconds(math.nan),
         lambda: LatestN(0),
         lambda: BestN("loss", count=0),
+        lambda: FirstOfEach(0),
     ],
 )
 def test_a_count_that_is_not_positive_is_refused(make: object) -> None:

@@ -108,6 +108,8 @@ def test_before_the_first_checkpoint_little_space_is_a_warning_and_none_an_error
         # More than the run will make cannot be there at once.
         (1, {"keep_latest": 500, "every": "300 steps"}, 3),
         (1, {"keep_latest": 7, "every": "10m"}, 7),
+        # 900 steps: three of them for ever.
+        (1, {"keep_every": 300}, 5),
     ],
 )
 def test_room_is_needed_for_the_kept_checkpoints_that_are_still_to_come(

@@ -244,6 +244,26 @@ def test_a_damaged_checkpoint_is_named_whatever_is_wrong_with_it(
     assert (chain.checkpoint, chain.damaged) == ("step-000000008-001", ("step-000000012-001",))
 
 
+def test_what_is_held_while_a_chunk_is_written_belongs_to_the_next(run: FakeRun) -> None:
+    facts = ChunkFacts(
+        attempt=2,
+        workers=1,
+        geometry=run.plan.train.geometry,
+        order="strict",
+        order_fingerprint="",
+    )
+    writer = LedgerWriter(run.folder, facts, parent=None, first_step=12, fence=lambda: None)
+    records = np.zeros(3, dtype=RECORD)
+    records["step"] = (12, 13, 14)
+    writer.hold([records[:2]])
+    writer.seal()
+    writer.hold([records[2:]])
+    first = read_chunk(run.folder / "ledger", writer.write_sealed(14).name)
+    second = read_chunk(run.folder / "ledger", writer.write(15).name)
+    assert first.records()["step"].tolist() == [12, 13]
+    assert second.records()["step"].tolist() == [14]
+
+
 def test_a_step_that_is_saved_again_has_the_chunk_that_it_has(run: FakeRun) -> None:
     facts = ChunkFacts(
         attempt=2,

@@ -177,6 +177,11 @@ def topic(plan: JobPlan, label: str) -> str:
             "checkpoints",
             "every 10m and at the end; kept are the latest 2",
         ),
+        (
+            {"checkpoint": {"every": "10m", "keep_every": 50}},
+            "checkpoints",
+            "every 10m and at the end; kept are the latest 2 and the first of each 50 steps",
+        ),
     ],
 )
 def test_each_topic_is_put_as_people_say_it(

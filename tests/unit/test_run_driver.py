@@ -51,9 +51,9 @@ def directory(plan: JobPlan) -> RunDirectory:
     state = make_state(ConvTask())
     state.step = plan.total_steps
     recorder = Recorder(directory.path, attempt=1)
-    Saver(plan, directory.path, attempt=1, recorder=recorder).after_step(
-        state, epoch_finished=True, metrics={}
-    )
+    saver = Saver(plan, directory.path, attempt=1, recorder=recorder)
+    saver.after_step(state, epoch_finished=True, metrics={})
+    saver.wait()
     recorder.close()
     return directory
 

@@ -65,6 +65,7 @@ def work(plan: JobPlan, directory: RunDirectory, attempt: int, steps: range) -> 
             recorder.validation(epoch=0, step=step, rows=40, means=metrics, seconds=0.5)
         if step != 6 or attempt == 2:  # attempt 1 was killed before it could save
             saver.after_step(state, epoch_finished=step % 4 == 0, metrics=metrics)
+    saver.wait()
     recorder.close()
 
 

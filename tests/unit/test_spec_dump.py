@@ -143,6 +143,7 @@ def test_every_default_is_spelled_out() -> None:
         "every": "5m",
         "keep_latest": 2,
         "best": None,
+        "keep_every": None,
         "ledger": True,
     }
     assert list(dumped) == list(JobSpec.model_fields)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from orchestrator.data.feed import Feed, LocalBatch
-from orchestrator.errors import JobFailedError
+from orchestrator.errors import CheckpointError, JobFailedError
 from orchestrator.plan.job import JobPlan
 from orchestrator.plan.origins import Origins
 from orchestrator.train.bookkeeping import Bookkeeping
@@ -49,6 +49,7 @@ class Fakes:
         *,
         stop_after: int | None = None,
         overdue: Collection[int] = (),
+        save_fails_after: int | None = None,
     ) -> None:
         self.happened: list[Happening] = []
         self.reports: list[dict[str, Any]] = []
@@ -57,6 +58,7 @@ class Fakes:
         self._losses = losses or {}
         self._stop_after = stop_after
         self._overdue = overdue
+        self._save_fails_after = save_fails_after
 
     def clock(self) -> float:
         return self.now
@@ -106,6 +108,14 @@ class Fakes:
     def save(self, state: TrainState, *, metrics: Mapping[str, float]) -> bool:
         self.happened.append(("save", state.step, dict(metrics)))
         return True
+
+    def check(self) -> None:
+        fails_after, done = self._save_fails_after, len(kinds(self, "step"))
+        if fails_after is not None and done > fails_after:
+            raise CheckpointError("cannot write step-000000002-001: the disk is full")
+
+    def wait(self) -> None:
+        self.happened.append(("wait",))
 
     # The stop request.
     def made(self) -> bool:
@@ -193,11 +203,12 @@ def test_after_a_step_comes_the_report_then_the_validation_then_the_save(tmp_pat
     fakes = Fakes()
     run(plan, fakes)
     means = {"accuracy": 0.5, "loss": 1.5}
-    assert fakes.happened[-4:] == [
+    assert fakes.happened[-5:] == [
         ("step", 3),
         ("report", 4, 1.5),
         ("validation", 0, 4, 40, 100.0),
         ("offer", 4, True, means),
+        ("wait",),
     ]
     assert kinds(fakes, "offer")[:3] == [("offer", step, False, {}) for step in (1, 2, 3)]
 
@@ -318,7 +329,12 @@ def test_a_request_to_stop_is_heeded_a_step_later_after_its_save(tmp_path: Path)
     with pytest.raises(StopRequested, match="stopped as requested after step 3 of 8"):
         run(plan, fakes)
     scores = {"accuracy": 0.5, "loss": 1.5}
-    assert fakes.happened[-3:] == [("offer", 3, False, scores), ("save", 3, scores), ("stopped", 3)]
+    assert fakes.happened[-4:] == [
+        ("offer", 3, False, scores),
+        ("save", 3, scores),
+        ("wait",),
+        ("stopped", 3),
+    ]
 
 
 def test_a_time_that_is_up_leads_to_a_save_a_step_later(tmp_path: Path) -> None:
@@ -352,6 +368,23 @@ def test_a_run_that_has_made_its_last_step_finishes_instead_of_stopping(tmp_path
     fakes = Fakes(stop_after=3)
     run(plan, fakes)
     assert not kinds(fakes, "stopped")
+
+
+def test_a_save_that_failed_behind_ends_the_training_at_the_next_step(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path, training={"epochs": 1}, checkpoint=EACH_STEP)
+    fakes = Fakes(save_fails_after=2)
+    with pytest.raises(CheckpointError, match="000002-001: the disk is full"):
+        run(plan, fakes)
+    assert [happening[1] for happening in kinds(fakes, "step")] == [0, 1, 2]
+    # The step that learnt of it is not saved in its turn.
+    assert [happening[1] for happening in kinds(fakes, "offer")] == [1, 2]
+
+
+def test_only_the_last_save_is_waited_for(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path, training={"epochs": 1}, checkpoint=EACH_STEP)
+    fakes = Fakes()
+    run(plan, fakes)
+    assert [happening[0] for happening in kinds(fakes, "offer", "wait")] == [*["offer"] * 4, "wait"]
 
 
 def test_sums_from_before_a_restart_are_told_by_the_step_alone(tmp_path: Path) -> None:

@@ -69,12 +69,18 @@ def test_a_line_is_one_json_object_in_a_fixed_shape(recorder: Recorder, tmp_path
 
 
 def test_a_checkpoint_is_an_event(recorder: Recorder, tmp_path: Path) -> None:
-    recorder.checkpoint(name="step-000000004-003", step=4, size=1000, seconds=0.5)
+    recorder.checkpoint(name="step-000000004-003", step=4, size=1000, seconds=0.5, held_s=0.1)
     recorder.close()
     (event,) = parse_events(read_json_lines(tmp_path / "events.jsonl"))
     assert event == Event(
         time=12.5,
         event="checkpoint",
         attempt=3,
-        fields={"name": "step-000000004-003", "step": 4, "bytes": 1000, "seconds": 0.5},
+        fields={
+            "name": "step-000000004-003",
+            "step": 4,
+            "bytes": 1000,
+            "seconds": 0.5,
+            "held_s": 0.1,
+        },
     )

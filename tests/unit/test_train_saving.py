@@ -47,6 +47,7 @@ def saved_steps(
         state.step = step
         metrics = {"accuracy": scores[step]} if scores and step in scores else {}
         saver.after_step(state, epoch_finished=step % 4 == 0, metrics=metrics)
+    saver.wait()
     return sorted(
         info.manifest.step for info in CheckpointStore(folder / "checkpoints").committed()
     )
@@ -101,6 +102,7 @@ def test_after_a_restart_the_old_best_has_to_be_beaten(tmp_path: Path, recorder:
     for step, accuracy in ((11, 0.8), (12, 0.95)):
         state.step = step
         saver.after_step(state, epoch_finished=False, metrics={"accuracy": accuracy})
+    saver.wait()
     store = CheckpointStore(tmp_path / "checkpoints")
     assert [info.manifest.step for info in store.committed()] == [12, 8, 2]
 
@@ -113,6 +115,7 @@ def test_a_checkpoint_says_where_it_stands_and_what_it_scored(
     state = make_state(ConvTask())
     state.step, state.rows = 6, 60
     saver.after_step(state, epoch_finished=False, metrics={"accuracy": 0.5, "loss": 1.5})
+    saver.wait()
     (info,) = CheckpointStore(tmp_path / "checkpoints").committed()
     manifest = info.manifest
     assert (manifest.step, manifest.attempt) == (6, 1)
@@ -147,6 +150,7 @@ def test_spoilt_weights_never_become_a_checkpoint(tmp_path: Path, recorder: Reco
     spoil_weights(state)
     with pytest.raises(JobFailedError, match="is not finite after step 2; it is not saved"):
         saver.after_step(state, epoch_finished=False, metrics={})
+    saver.wait()
     (info,) = CheckpointStore(tmp_path / "checkpoints").committed()
     assert info.manifest.step == 1
 
@@ -173,6 +177,7 @@ def test_a_step_is_saved_once_whoever_asks(tmp_path: Path, recorder: Recorder) -
     assert saver.save(state, metrics={})
     saver.after_step(state, epoch_finished=False, metrics={"accuracy": 0.5})
     assert saver.save(state, metrics={})
+    saver.wait()
     (info,) = CheckpointStore(tmp_path / "checkpoints").committed()
     assert info.manifest.step == 3
 
@@ -198,8 +203,9 @@ def test_an_attempt_that_was_succeeded_saves_nothing_more(
     )
     state = make_state(ConvTask())
     state.step = 1
+    saver.after_step(state, epoch_finished=False, metrics={})
     with pytest.raises(CheckpointError, match="attempt 1 has been succeeded by attempt 2"):
-        saver.after_step(state, epoch_finished=False, metrics={})
+        saver.wait()
     assert CheckpointStore(tmp_path / "checkpoints").committed() == []
 
 
@@ -212,6 +218,7 @@ def test_a_checkpoint_holds_what_the_transforms_were_fitted_to(
     state = make_state(ConvTask())
     state.step = 1
     saver.after_step(state, epoch_finished=False, metrics={})
+    saver.wait()
     (saved,) = CheckpointStore(tmp_path / "checkpoints").committed()
     assert "preprocessing.json" in {entry.path for entry in saved.manifest.files}
     assert parse_states((saved.path / "preprocessing.json").read_text()) == states
@@ -227,6 +234,7 @@ def test_a_checkpoint_in_the_middle_of_a_relaxed_epoch_says_which_steps_are_done
     for step, open_epoch in [(1, None), (2, opened), (4, None)]:
         state.step, state.open_epoch = step, open_epoch
         saver.save(state, metrics={})
+    saver.wait()
     geometry = plan.train.geometry
     found = {
         info.manifest.step: read_open_epoch(info.path, geometry.cursor(info.manifest.step))
