@@ -11,6 +11,7 @@ from typing import Protocol, cast
 from orchestrator import __version__
 from orchestrator.cli.output import complain, say
 from orchestrator.errors import OrchestratorError
+from orchestrator.redaction.process import hide_environment
 
 # Verb -> module and one line of help. Only the module of the chosen verb is imported: that is
 # what keeps `--help` and `validate` free of ray and torch.
@@ -41,6 +42,7 @@ class Verb(Protocol):
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    hide_environment(os.environ)
     try:
         return _run(arguments)
     except OrchestratorError as error:
