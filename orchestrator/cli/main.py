@@ -21,6 +21,7 @@ VERBS = {
     "show": ("orchestrator.cli.show", "show one run, also while it is being trained"),
     "audit": ("orchestrator.cli.audit", "prove that each epoch of a run has each row once"),
     "ledger": ("orchestrator.cli.ledger", "show or export which rows made which step"),
+    "export": ("orchestrator.cli.export", "write the weights of a run for use without Ray"),
     "diff": ("orchestrator.cli.diff", "name the first step at which two runs saw other rows"),
     "plan": ("orchestrator.cli.plan", "show what a job would do, without starting anything"),
     "validate": ("orchestrator.cli.validate", "check a job spec and the code it names"),

@@ -1,12 +1,16 @@
 """What of a spec nobody is to read: variables that it passes on, credentials in its URIs."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from orchestrator.redaction.names import is_secret_name
 from orchestrator.redaction.process import hide
 from orchestrator.redaction.uris import credentials_in
 from orchestrator.spec.environment import names_in
 from orchestrator.spec.tree import Node, PathPart, Plain
+
+if TYPE_CHECKING:
+    from orchestrator.spec.job import JobSpec
 
 # Below these keys a text may be anything. Elsewhere it is a word of the spec's own language, or the
 # name and the place of the run, which its directory shows to everybody.
@@ -36,6 +40,11 @@ def variables_of(tree: Node, environ: Mapping[str, str]) -> dict[str, str]:
 def hide_secrets(spec: Plain, variables: Mapping[str, str]) -> None:
     """Keeps the secrets of a spec out of all that this process writes."""
     hide(variables, {found for text in _plain_texts(spec) for found in credentials_in(text)})
+
+
+def hide_secrets_of(spec: "JobSpec") -> None:
+    """The same for a spec that was read in another process."""
+    hide_secrets(spec.model_dump(mode="json", by_alias=True), spec.variables)
 
 
 def _texts(node: Node, path: tuple[PathPart, ...]) -> Iterator[tuple[Node, tuple[PathPart, ...]]]:

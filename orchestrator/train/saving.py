@@ -12,6 +12,7 @@ import pyarrow as pa
 import ray
 import torch
 
+from orchestrator import __version__
 from orchestrator.checkpoint.attempts import AttemptLog
 from orchestrator.checkpoint.manager import CheckpointManager
 from orchestrator.checkpoint.policy import (
@@ -167,6 +168,7 @@ class Saver:
 def versions() -> dict[str, str]:
     """The versions that a checkpoint was written under."""
     return {
+        "orchestrator": __version__,
         "python": platform.python_version(),
         "ray": ray.__version__,
         "torch": str(torch.__version__),
