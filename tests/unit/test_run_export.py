@@ -38,8 +38,12 @@ def checkpoint(folder: Path, *, step: int = 8, task: ConvTask | None = None) -> 
     with torch.no_grad():
         next(iter(strategy_of(state).model.parameters())).fill_(float(step))
     state.write(path)
-    manifest = Manifest(
-        name=path.name,
+    return CheckpointInfo(path=path, manifest=manifest_of(path.name, step))
+
+
+def manifest_of(name: str, step: int) -> Manifest:
+    return Manifest(
+        name=name,
         attempt=1,
         step=step,
         cursor={"epoch": 0, "step": step},
@@ -48,7 +52,6 @@ def checkpoint(folder: Path, *, step: int = 8, task: ConvTask | None = None) -> 
         parts={},
         versions={},
     )
-    return CheckpointInfo(path=path, manifest=manifest)
 
 
 def first_weight(target: Path) -> float:
