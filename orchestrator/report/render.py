@@ -59,8 +59,6 @@ def _rows(summary: RunSummary, *, width: int) -> Iterable[tuple[str, Sequence[st
     yield "attempts", [_attempts(summary)]
     yield "checkpoints", _checkpoints(summary)
     yield "run", [_sized(str(summary.run_dir), sum(summary.sizes.values()))]
-    if summary.checkpoints:
-        yield "export", [f"orchestrator export {summary.run_dir}"]
     if summary.log_file is not None:
         yield "log", [str(summary.log_file)]
 

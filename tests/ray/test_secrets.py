@@ -45,7 +45,6 @@ def test_planted_secrets_are_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     run = Run(job, "kept")
     printed = run.complete()
-    assert f"orchestrator export {run.dir}" in printed
     failing = Run(job, "failing")
     told = failing.start("transforms.0.with.fail=true").finish(code=5)
     assert "cannot use" in told
