@@ -79,7 +79,7 @@ def test_a_finished_run_is_not_trained_again_and_says_how_to_start_over(
 def test_an_export_that_failed_is_the_last_word_until_it_is_done_again(
     plan: JobPlan, directory: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*args: object) -> None:
+    def full(*args: object, job: Path) -> None:
         raise CheckpointError("cannot write model: the disk is full")
 
     with monkeypatch.context() as patched:
