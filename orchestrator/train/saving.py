@@ -12,7 +12,6 @@ import pyarrow as pa
 import ray
 import torch
 
-from orchestrator import __version__
 from orchestrator.checkpoint.attempts import AttemptLog
 from orchestrator.checkpoint.manager import CheckpointManager
 from orchestrator.checkpoint.policy import (
@@ -30,6 +29,7 @@ from orchestrator.ledger.writer import LedgerWriter
 from orchestrator.plan.job import JobPlan
 from orchestrator.train.recorder import NOT_FINITE_HINT, Recorder
 from orchestrator.train.state import TrainState
+from orchestrator.version import __version__
 
 
 class Saver:
