@@ -7,6 +7,8 @@ neither ray nor torch is loaded until something needs it.
 import importlib
 from typing import TYPE_CHECKING
 
+from orchestrator.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from orchestrator.data.fitted import FittedTransform
     from orchestrator.data.random import RowRandom
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
     from orchestrator.spec.load import load_job
     from orchestrator.train.context import TrainContext
     from orchestrator.train.task import TrainTask
-
-__version__ = "0.1.0"
 
 __all__ = [
     "FittedTransform",

@@ -2,19 +2,22 @@
 
 from typing import ClassVar
 
+from orchestrator.redaction.process import redact
+
 
 class OrchestratorError(Exception):
     """What went wrong, where, what was given and what is wanted, in one message.
 
     One positional message and keyword-only fields with defaults: an exception of any other shape
-    does not survive pickling, and ours cross Ray's process borders.
+    does not survive pickling, and ours cross Ray's process borders. Secrets are taken out here, as
+    nobody knows where an error will be printed.
     """
 
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.hint = hint
+        super().__init__(redact(message))
+        self.hint = None if hint is None else redact(hint)
 
 
 class JobFailedError(OrchestratorError):
@@ -65,7 +68,7 @@ class SpecError(OrchestratorError):
         self, message: str, *, hint: str | None = None, problems: tuple[str, ...] = ()
     ) -> None:
         super().__init__(message, hint=hint)
-        self.problems = problems
+        self.problems = tuple(map(redact, problems))
 
 
 class PlanError(OrchestratorError):

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Self, TypeAlias
 
+from orchestrator.redaction.process import redact_json
+
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
@@ -70,7 +72,7 @@ class JsonLinesWriter:
     Several threads may write to it.
 
     Numbers that JSON cannot express are written as the strings "NaN", "Infinity" and
-    "-Infinity", so that every line is JSON for every reader.
+    "-Infinity", so that every line is JSON for every reader. Secrets are taken out.
     """
 
     def __init__(self, path: Path) -> None:
@@ -81,7 +83,7 @@ class JsonLinesWriter:
 
     def write(self, line: Mapping[str, "JsonValue"]) -> None:
         """Appends one object, on a line of its own whatever a killed writer has left."""
-        text = json.dumps(finite(dict(line)), allow_nan=False, separators=(",", ":"))
+        text = json.dumps(finite(redact_json(dict(line))), allow_nan=False, separators=(",", ":"))
         with self._lock:
             pending = (b"" if self._starts_fresh else b"\n") + text.encode("ascii") + b"\n"
             # Stays false when a write fails half-way (a full disk), so that the next one recovers.

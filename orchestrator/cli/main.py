@@ -11,6 +11,7 @@ from typing import Protocol, cast
 from orchestrator import __version__
 from orchestrator.cli.output import complain, say
 from orchestrator.errors import OrchestratorError
+from orchestrator.redaction.process import hide_environment
 
 # Verb -> module and one line of help. Only the module of the chosen verb is imported: that is
 # what keeps `--help` and `validate` free of ray and torch.
@@ -20,6 +21,7 @@ VERBS = {
     "show": ("orchestrator.cli.show", "show one run, also while it is being trained"),
     "audit": ("orchestrator.cli.audit", "prove that each epoch of a run has each row once"),
     "ledger": ("orchestrator.cli.ledger", "show or export which rows made which step"),
+    "export": ("orchestrator.cli.export", "write the weights of a run for use without Ray"),
     "diff": ("orchestrator.cli.diff", "name the first step at which two runs saw other rows"),
     "plan": ("orchestrator.cli.plan", "show what a job would do, without starting anything"),
     "validate": ("orchestrator.cli.validate", "check a job spec and the code it names"),
@@ -41,6 +43,7 @@ class Verb(Protocol):
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    hide_environment(os.environ)
     try:
         return _run(arguments)
     except OrchestratorError as error:

@@ -2,12 +2,14 @@
 
 import sys
 
+from orchestrator.redaction.process import redact
+
 
 def say(text: str) -> None:
     """Prints a line of the answer to standard output."""
-    print(text, flush=True)
+    print(redact(text), flush=True)
 
 
 def complain(text: str) -> None:
     """Prints a line about what went wrong to standard error."""
-    print(text, file=sys.stderr, flush=True)
+    print(redact(text), file=sys.stderr, flush=True)

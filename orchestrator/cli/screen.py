@@ -8,6 +8,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from orchestrator.redaction.streams import redacted_writes, scrub
+
 PIPE_WIDTH = 200
 """Columns where the reader is no terminal: what is read by programs is not broken to a width."""
 
@@ -23,7 +25,8 @@ def captured_output(log: Path) -> Iterator[Console]:
     """Sends everything that is printed to a file, except through the console that it yields.
 
     Ray prints from C++ and from processes of its own, so it is the descriptors that are turned.
-    The console goes on working afterwards; an empty log is not kept.
+    The console goes on working afterwards; an empty log is not kept. Secrets are taken out as they
+    are printed, and where code without Python prints, at the end.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -33,7 +36,8 @@ def captured_output(log: Path) -> Iterator[Console]:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     try:
-        yield Console(file=screen)
+        with redacted_writes(sys.stdout, sys.stderr, screen):
+            yield Console(file=screen)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -42,3 +46,5 @@ def captured_output(log: Path) -> Iterator[Console]:
             os.close(descriptor)
         if log.stat().st_size == 0:
             log.unlink()
+        else:
+            scrub(log)

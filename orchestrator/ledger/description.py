@@ -19,6 +19,7 @@ from orchestrator.plan.counting import Counting
 from orchestrator.plan.index import DatasetIndex, Fragment
 from orchestrator.plan.job import JobPlan
 from orchestrator.plan.sources import Mixture
+from orchestrator.redaction.redactor import Redactor
 
 ORDER_FILE = "order.json.gz"
 
@@ -39,7 +40,8 @@ class Description:
     """What decides which rows are in which step.
 
     `files` are the paths of the data, relative to the job's working directory where they lie in
-    it; a fragment is (number of its file, row group, rows). `parts` are those of the order
+    it, with the variables of the environment that they were made of; a fragment is (number of its
+    file, row group, rows). `parts` are those of the order
     fingerprint, so that a difference between two runs has a name.
     """
 
@@ -78,8 +80,9 @@ def describe_order(plan: JobPlan) -> Description:
     files = list(dict.fromkeys(fragment.path for fragment in stream.index.fragments))
     numbers = {path: number for number, path in enumerate(files)}
     counting = stream.counting
+    redactor = Redactor(plan.spec.variables)
     return Description(
-        files=tuple(path.removeprefix(root) for path in files),
+        files=tuple(redactor.text(path.removeprefix(root)) for path in files),
         fragments=tuple((numbers[f.path], f.row_group, f.rows) for f in stream.index.fragments),
         batch=stream.geometry.batch,
         total_steps=plan.total_steps,

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from orchestrator.plan.order import permutation_check
 from orchestrator.plan.sources import Mixture
 from orchestrator.plan.stream import StreamPlan
+from orchestrator.redaction.names import is_secret_name
+from orchestrator.redaction.redactor import Redactor
 from orchestrator.spec.job import JobSpec
 from orchestrator.spec.transform import TransformSpec
 
@@ -57,7 +59,7 @@ def order_fingerprint(
     if stream.mixture is not None:
         parts |= _mixture_parts(stream.mixture, stream.index.fragment_rows)
     for name, transform in counted_transforms(spec):
-        parts[f"{name}{_ARGUMENTS_SUFFIX}"] = json.dumps(transform.with_, sort_keys=True)
+        parts[f"{name}{_ARGUMENTS_SUFFIX}"] = _arguments(transform, spec.variables)
         if transform.changes_rows:
             length = f" to {transform.length}" if transform.length else ""
             parts[f"{name}{_KIND_SUFFIX}"] = f"{transform.kind}{length}"
@@ -69,6 +71,18 @@ def order_fingerprint(
     if counting is not None and counting.digests is not None:
         parts[COUNTS_PART] = hashlib.sha256(counting.digests.tobytes()).hexdigest()
     return Fingerprint(parts=parts)
+
+
+def _arguments(transform: TransformSpec, variables: Mapping[str, str]) -> str:
+    """The arguments as text without secrets.
+
+    A password that was changed makes no other rows. Any other variable may, so that a digest then
+    stands for the values.
+    """
+    secrets = {name: value for name, value in variables.items() if is_secret_name(name)}
+    text = Redactor(secrets).text(json.dumps(transform.with_, sort_keys=True))
+    shown = Redactor(variables).text(text)
+    return text if shown == text else f"{shown} {hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
 def _mixture_parts(mixture: Mixture, fragment_rows: NDArray[np.int64]) -> dict[str, str]:

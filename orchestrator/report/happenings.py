@@ -73,6 +73,8 @@ def of_event(event: Event, *, total_steps: int) -> Happening:
         case "checkpoint-set-aside":
             word = "set aside"
             details = f"{fields.get('name')}: {one_line(str(fields.get('reason')))}"
+        case "other-versions":
+            word, details = "versions", f"{fields.get('changes')}, since that checkpoint"
         case "fitting":
             word, details = "fitting", str(fields.get("use"))
         case "fitted":

@@ -15,6 +15,7 @@ from orchestrator.plan.fingerprint import (
 )
 from orchestrator.plan.index import file_changes
 from orchestrator.plan.job import JobPlan
+from orchestrator.redaction.redactor import Redactor
 from orchestrator.symbols.find import find_module
 
 # Beside the checkpoints and not in them: a data set may have very many files.
@@ -23,7 +24,9 @@ DATA_FILE = "data.json"
 
 def data_record(plan: JobPlan) -> str:
     """The content of DATA_FILE: the files of the training data, for naming what changes later."""
-    listing = plan.train.index.listing(plan.spec.runtime.working_dir)
+    redactor = Redactor(plan.spec.variables)
+    found = plan.train.index.listing(plan.spec.runtime.working_dir)
+    listing = {redactor.text(path): digest for path, digest in found.items()}
     columns = {column.name: column.dtype for column in plan.train.index.columns}
     digest = plan.fingerprint.parts[DATA_PART]
     return json.dumps({"digest": digest, "columns": columns, "files": listing}, indent=0)

@@ -11,6 +11,7 @@ from pathlib import Path
 from orchestrator.ledger.description import describe_order, write_description
 from orchestrator.plan.job import JobPlan
 from orchestrator.plan.render import render_json
+from orchestrator.redaction.process import redact_command, redact_json
 from orchestrator.run.changes import DATA_FILE, data_record
 from orchestrator.run.directory import RunDirectory, replace_file
 from orchestrator.spec.load import dump_job
@@ -20,7 +21,7 @@ from orchestrator.train.saving import versions
 def describe_run(plan: JobPlan, directory: RunDirectory) -> None:
     """Writes down what is about to be trained, and on what, once nothing speaks against it.
 
-    Readable by its owner alone, as the spec may hold what came from the environment.
+    Without secrets, and still readable by its owner alone: who can tell what a spec holds.
     """
     environment = json.dumps(_environment(plan), indent=1, sort_keys=True)
     replace_file(directory.path / "environment.json", environment)
@@ -34,7 +35,7 @@ def describe_run(plan: JobPlan, directory: RunDirectory) -> None:
 
 def write_plan(plan: JobPlan, directory: RunDirectory) -> None:
     """Writes down what a reader of the run needs of its plan."""
-    replace_file(directory.plan, json.dumps(render_json(plan), indent=1))
+    replace_file(directory.plan, json.dumps(redact_json(render_json(plan)), indent=1))
 
 
 def _environment(plan: JobPlan) -> Mapping[str, object]:
@@ -43,7 +44,7 @@ def _environment(plan: JobPlan) -> Mapping[str, object]:
         "versions": versions(),
         "platform": platform.platform(),
         "host": socket.gethostname(),
-        "command": sys.argv,
+        "command": redact_command(sys.argv),
         "git": _git_revision(Path(plan.spec.runtime.working_dir)),
         "cluster": {"cpus": capacity.cpus, "gpus": capacity.gpus, "cores": capacity.cores},
         "order_fingerprint": plan.fingerprint.digest,

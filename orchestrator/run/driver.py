@@ -27,6 +27,7 @@ from orchestrator.run.fit import fit
 from orchestrator.run.interrupt import Interrupts
 from orchestrator.run.lease import Lease
 from orchestrator.run.measuring import CostProbe
+from orchestrator.run.other_versions import other_versions
 from orchestrator.run.preprocessing import Preprocessing
 from orchestrator.run.rewind import rewind
 from orchestrator.run.starvation import StarvationWatch, find_shortage
@@ -167,7 +168,7 @@ class Driver:
         newest = self._newest()
         if newest is None or _steps_of(newest) < self._plan.total_steps:
             raise JobFailedError("training ended without a checkpoint of its last step")
-        export_model(newest, self._directory.model)
+        export_model(newest, self._directory.model, job=self._directory.job)
         # It is missing where an earlier driver was killed, or failed to export.
         if last_word(parse_events(read_json_lines(self._directory.events))) != "finished":
             self._tell("finished", newest.manifest.attempt, step=self._plan.total_steps)
@@ -205,6 +206,8 @@ class Driver:
             from_checkpoint=attempt.checkpoint,
             step=attempt.step,
         )
+        if (changes := other_versions(newest)) is not None:
+            self._tell("other-versions", attempt.number, changes=changes)
         return attempt
 
     def _end_or_go_on(self, failures: Sequence[Failure], error: Exception) -> None:

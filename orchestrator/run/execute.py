@@ -10,6 +10,7 @@ from rich.text import Text
 
 from orchestrator.jsonl import JsonLinesWriter
 from orchestrator.plan.job import JobPlan
+from orchestrator.redaction.process import redact
 from orchestrator.report.follow import Follower
 from orchestrator.report.progress import ProgressDisplay
 from orchestrator.report.summary import RunSummary
@@ -86,7 +87,7 @@ def execute(
 
 def teller(console: Console) -> Callable[[str], None]:
     """Prints lines as they are: no text of ours or of a user's is markup."""
-    return lambda text: console.print(Text(text), soft_wrap=True)
+    return lambda text: console.print(Text(redact(text)), soft_wrap=True)
 
 
 def _display(plan: JobPlan, console: Console) -> ProgressDisplay:

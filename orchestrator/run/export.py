@@ -3,49 +3,42 @@
 import json
 import logging
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from orchestrator.checkpoint.files import storage_errors, sync, sync_tree
+from orchestrator.checkpoint.files import storage_errors, sync, sync_tree, write_synced
 from orchestrator.checkpoint.manifest import CheckpointInfo
 from orchestrator.data.fitted import PREPROCESSING_FILE
 from orchestrator.errors import CheckpointError
+from orchestrator.export.manifest import EXPORT_FILE, SPEC_FILE, ExportManifest
 from orchestrator.train.parts import PartState
 from orchestrator.train.state import MODEL, STATE_FILE, read_stored
-
-ORIGIN_FILE = "origin.json"
 
 _log = logging.getLogger(__name__)
 
 
-def export_model(checkpoint: CheckpointInfo, target: Path) -> None:
+def export_model(checkpoint: CheckpointInfo, target: Path, *, job: Path) -> None:
     """Writes the weights of a verified checkpoint into a folder, replacing it as a whole.
 
-    What its transforms were fitted to lies beside them: the model is of no use without it.
+    What its transforms were fitted to and the spec lie beside them: the model is of no use without.
+
+    Args:
+        job: the file with the spec of the run, in the run's directory.
 
     Raises:
         CheckpointError: the folder cannot be written; one that was there is as it was.
     """
-    origin = {"checkpoint": checkpoint.name, "step": checkpoint.manifest.step}
-    if _origin(target) == origin:
+    if _is_of(target, checkpoint):
         return
-    weights = _weights(checkpoint)
-    staged, old = target.with_name(f".{target.name}.tmp"), target.with_name(f".{target.name}.old")
-    with storage_errors("write", target):
-        # What an export that was cut short has left.
-        for leftover in (staged, old):
-            if leftover.exists():
-                shutil.rmtree(leftover)
-        staged.mkdir()
-        for part, tensors in weights.items():
-            _save(tensors, staged / f"{part}.safetensors")
-        if (fitted := checkpoint.path / PREPROCESSING_FILE).exists():
-            shutil.copyfile(fitted, staged / PREPROCESSING_FILE)
-        (staged / ORIGIN_FILE).write_text(json.dumps(origin, indent=1))
-        sync_tree(staged)
+    old = target.with_name(f".{target.name}.old")
+    with storage_errors("write", target), staged_export(checkpoint, target, job=job) as staged:
+        if old.exists():  # what an export that was cut short has left
+            shutil.rmtree(old)
         # Moved away and not deleted first: deleting a large model takes time to be killed in.
         if target.exists():
             target.rename(old)
@@ -53,6 +46,36 @@ def export_model(checkpoint: CheckpointInfo, target: Path) -> None:
         sync(target.parent)
         if old.exists():
             shutil.rmtree(old)
+
+
+@contextmanager
+def staged_export(checkpoint: CheckpointInfo, target: Path, *, job: Path) -> Iterator[Path]:
+    """A folder beside the target with all that is exported, on the disk, to be renamed to it."""
+    weights = _weights(checkpoint)
+    staged = target.with_name(f".{target.name}.tmp")
+    with storage_errors("write", target):
+        if staged.exists():  # what an export that was cut short has left
+            shutil.rmtree(staged)
+        staged.mkdir()
+        for part, tensors in weights.items():
+            _save(tensors, staged / f"{part}.safetensors")
+        if (fitted := checkpoint.path / PREPROCESSING_FILE).exists():
+            shutil.copyfile(fitted, staged / PREPROCESSING_FILE)
+        if job.exists():
+            shutil.copyfile(job, staged / SPEC_FILE)
+        manifest = ExportManifest(
+            run=job.parent.name,
+            checkpoint=checkpoint.name,
+            checkpoint_digest=checkpoint.manifest.digest,
+            step=checkpoint.manifest.step,
+            weights=tuple(weights),
+            metrics=checkpoint.manifest.metrics,
+            versions=checkpoint.manifest.versions,
+            files=sync_tree(staged),
+        )
+        write_synced(staged / EXPORT_FILE, manifest.to_text().encode())
+        sync(staged)
+    yield staged
 
 
 def _weights(checkpoint: CheckpointInfo) -> dict[str, dict[str, torch.Tensor]]:
@@ -85,8 +108,10 @@ def _save(weights: dict[str, torch.Tensor], path: Path) -> None:
         raise CheckpointError(f"cannot write {path}: {error}") from error
 
 
-def _origin(target: Path) -> object:
+def _is_of(target: Path, checkpoint: CheckpointInfo) -> bool:
+    """Whether a folder has what would be exported; its files are not read again."""
     try:
-        return json.loads((target / ORIGIN_FILE).read_text())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return None  # not there, or only half: written again
+        content = json.loads((target / EXPORT_FILE).read_text())
+        return bool(content["checkpoint_digest"] == checkpoint.manifest.digest)
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+        return False  # not there, or only half: written again

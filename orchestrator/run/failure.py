@@ -16,6 +16,7 @@ from torch.distributed import DistError
 
 from orchestrator.checkpoint.manifest import DamagedError
 from orchestrator.errors import OrchestratorError
+from orchestrator.redaction.process import redact
 from orchestrator.units import format_count
 
 _LONGEST_LINE = 300
@@ -182,4 +183,6 @@ def _line(error: BaseException) -> str:
     text = lines[-1 if _never_began(error) else 0] if lines else ""
     if not isinstance(error, OrchestratorError):
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    # Before it is cut, which would leave half a secret.
+    text = redact(text)
     return text if len(text) <= _LONGEST_LINE else f"{text[: _LONGEST_LINE - 3]}..."

@@ -28,6 +28,7 @@ from orchestrator.report.summary import RunSummary, last_heard, links_of, steps_
 from orchestrator.run.directory import RunDirectory
 from orchestrator.run.holder import LEASE_FILE, TERM_S, Here, parse_lease, read_lease, this_process
 from orchestrator.spec.checkpoint import BestSpec
+from orchestrator.spec.environment import Unfilled
 from orchestrator.spec.load import load_job
 
 # Enough for the last thousand records: a list of runs is not to read all that they ever measured.
@@ -149,7 +150,7 @@ def _read_length(directory: RunDirectory) -> _Length:
 
 
 def _read_best(directory: RunDirectory) -> BestSpec | None:
-    return load_job(directory.job, environ={}).checkpoint.best
+    return load_job(directory.job, environ=Unfilled()).checkpoint.best
 
 
 def _best_of(best: BestSpec | None, checkpoints: list[CheckpointInfo]) -> str | None:

@@ -1,11 +1,14 @@
-"""A spec as YAML, every default spelled out."""
+"""A spec as YAML, every default spelled out, and nothing that was to stay secret."""
 
 import yaml
 
+from orchestrator.redaction.redactor import Redactor
+from orchestrator.redaction.uris import redact_uris
 from orchestrator.spec.environment import escape
 from orchestrator.spec.job import JobSpec
 from orchestrator.spec.scalars import resolve_scalar
-from orchestrator.spec.tree import Plain
+from orchestrator.spec.secrets import is_free
+from orchestrator.spec.tree import PathPart, Plain
 
 
 class _Dumper(yaml.SafeDumper):
@@ -33,9 +36,13 @@ _Dumper.add_representer(str, _represent_text)
 
 
 def dump_job(spec: JobSpec) -> str:
-    """YAML that `load_job` reads back to an equal spec."""
+    """YAML that `load_job` reads back to an equal spec, given the same environment.
+
+    Where a variable stood in a text it stands again. Credentials that were written into a URI are
+    left out for good.
+    """
     return yaml.dump(
-        _escaped(spec.model_dump(mode="json", by_alias=True)),
+        _dumped(spec.model_dump(mode="json", by_alias=True), (), Redactor(spec.variables)),
         Dumper=_Dumper,
         sort_keys=False,
         allow_unicode=True,
@@ -43,13 +50,16 @@ def dump_job(spec: JobSpec) -> str:
     )
 
 
-def _escaped(value: Plain) -> Plain:
+def _dumped(value: Plain, path: tuple[PathPart, ...], redactor: Redactor) -> Plain:
     """The value with `${` escaped in all texts; keys are not looked into for variables."""
     match value:
         case dict():
-            return {key: _escaped(item) for key, item in value.items()}
+            return {key: _dumped(item, (*path, key), redactor) for key, item in value.items()}
         case list():
-            return [_escaped(item) for item in value]
+            return [_dumped(item, (*path, at), redactor) for at, item in enumerate(value)]
+        case str() if is_free(value, path):
+            pieces = redactor.pieces(value)
+            return redact_uris("".join(stand_in or escape(text) for text, stand_in in pieces))
         case str():
             return escape(value)
     return value

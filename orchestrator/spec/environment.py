@@ -1,7 +1,7 @@
 """Variables of the environment inside texts: `${env:NAME}`."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from orchestrator.spec.tree import Node
@@ -11,10 +11,33 @@ _REFERENCE = re.compile(r"\$\$\{|\$\{([^}]*)\}?")
 _VARIABLE = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)")
 
 
+class Unfilled(Mapping[str, str]):
+    """An environment that leaves each variable as it is written, for who wants no value of one."""
+
+    def __getitem__(self, name: str) -> str:
+        return f"${{env:{name}}}"
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
 def interpolate(node: Node, environ: Mapping[str, str]) -> tuple[Node, list[str]]:
     """Puts variables into all texts, once; returns the new tree and a line for each mistake."""
     problems: list[str] = []
     return _interpolate(node, environ, problems), problems
+
+
+def names_in(text: str) -> Iterator[str]:
+    """The names of the variables in a text, as it was written."""
+    for match in _REFERENCE.finditer(text):
+        if match[1] is not None and (variable := _VARIABLE.fullmatch(match[1])):
+            yield variable[1]
 
 
 def escape(text: str) -> str:

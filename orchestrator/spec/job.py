@@ -1,8 +1,9 @@
 """The whole job, and what its sections must agree on."""
 
+from collections.abc import Mapping
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from orchestrator.spec.base import SpecModel, Whole, problem
 from orchestrator.spec.checkpoint import CheckpointSpec
@@ -38,6 +39,18 @@ class JobSpec(SpecModel):
         default_factory=FailureSpec, description="How many failures a run survives."
     )
     runtime: RuntimeSpec = Field(default_factory=RuntimeSpec, description="Where the job runs.")
+    _variables: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """The variables of the environment that the spec passes on, which nobody is to read."""
+        return self._variables
+
+    def with_variables(self, variables: Mapping[str, str]) -> Self:
+        """The spec that remembers which variables its texts were made with."""
+        remembering = self.model_copy()
+        remembering._variables = dict(variables)
+        return remembering
 
     @model_validator(mode="after")
     def _lanes_divide_batch(self) -> Self:

@@ -14,6 +14,7 @@ from orchestrator.spec.explain import explain, place
 from orchestrator.spec.job import JobSpec
 from orchestrator.spec.overrides import Override, apply_override, parse_override
 from orchestrator.spec.schema import json_schema
+from orchestrator.spec.secrets import hide_secrets, variables_of
 from orchestrator.spec.tree import Node, PathPart, Where, descend, failure, merge, plain
 from orchestrator.spec.yaml_reader import read_yaml_file
 
@@ -70,11 +71,15 @@ def read_job(
         tree = apply_override(tree, replace(override, value=value))
     if not isinstance(tree.value, dict):
         raise failure([f"{tree.where}: wanted a mapping such as a job spec starts with"])
+    variables = variables_of(tree, environ)
+    # Before anything can fail, and quote what it got.
+    hide_secrets(plain(tree), variables)
     try:
         spec = JobSpec.model_validate(plain(tree), by_alias=True, by_name=False)
     except ValidationError as error:
         raise failure(explain(error, tree, json_schema())) from None
-    return LoadedJob(spec=_with_absolute_working_dir(spec, tree, path), tree=tree)
+    spec = _with_absolute_working_dir(spec, tree, path).with_variables(variables)
+    return LoadedJob(spec=spec, tree=tree)
 
 
 def _read(path: Path, environ: Mapping[str, str], chain: tuple[Path, ...]) -> Node:

@@ -32,6 +32,7 @@ from orchestrator.plan.job import JobPlan
 from orchestrator.train.host_memory import HostMemory
 from orchestrator.train.recorder import NOT_FINITE_HINT, Recorder
 from orchestrator.train.state import Snapshot, TrainState
+from orchestrator.version import __version__
 
 
 class Saver:
@@ -239,6 +240,7 @@ class Saver:
 def versions() -> dict[str, str]:
     """The versions that a checkpoint was written under."""
     return {
+        "orchestrator": __version__,
         "python": platform.python_version(),
         "ray": ray.__version__,
         "torch": str(torch.__version__),

@@ -1,5 +1,6 @@
 """What runs in each training worker: everything is put together here, then the loop runs."""
 
+import os
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -11,6 +12,8 @@ from orchestrator.checkpoint.space import check_space
 from orchestrator.checkpoint.store import CheckpointStore
 from orchestrator.errors import JobFailedError, SpecError
 from orchestrator.plan.job import JobPlan
+from orchestrator.redaction.process import hide_environment
+from orchestrator.spec.secrets import hide_secrets_of
 from orchestrator.train.bookkeeping import Bookkeeping
 from orchestrator.train.config import WorkerConfig
 from orchestrator.train.context import TrainContext, learning_rate
@@ -36,6 +39,8 @@ from orchestrator.train.user_task import GuardedTask
 def train_worker(config: WorkerConfig) -> None:
     """Runs one attempt on one rank."""
     training = config.plan.spec.training
+    hide_environment(os.environ)
+    hide_secrets_of(config.plan.spec)
     # Tensors that share a block's memory are read-only, and torch warns of each.
     warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
     state = TrainState(device=_device(training.device))

@@ -38,7 +38,14 @@ def test_a_run_keeps_its_job_and_where_it_ran(tmp_path: Path) -> None:
     assert environment["order_fingerprint"] == plan.fingerprint.digest
     assert environment["cluster"] == {"cpus": 64, "gpus": 0, "cores": 64}
     assert environment["git"] is None
-    assert set(environment["versions"]) == {"python", "ray", "torch", "numpy", "pyarrow"}
+    assert set(environment["versions"]) == {
+        "orchestrator",
+        "python",
+        "ray",
+        "torch",
+        "numpy",
+        "pyarrow",
+    }
 
 
 def test_opening_a_run_again_leaves_what_is_in_it(tmp_path: Path) -> None:

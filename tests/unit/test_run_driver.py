@@ -73,13 +73,13 @@ def test_a_finished_run_is_not_trained_again_and_says_how_to_start_over(
         assert printed == "the run job is already finished; --fresh starts it over\n"
     ends = [event for event in read_json_lines(directory.events) if event["event"] == "finished"]
     assert [event["step"] for event in ends] == [plan.total_steps]
-    assert (directory.model / "origin.json").exists()
+    assert (directory.model / "export.json").exists()
 
 
 def test_an_export_that_failed_is_the_last_word_until_it_is_done_again(
     plan: JobPlan, directory: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*args: object) -> None:
+    def full(*args: object, job: Path) -> None:
         raise CheckpointError("cannot write model: the disk is full")
 
     with monkeypatch.context() as patched:

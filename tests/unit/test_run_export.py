@@ -1,6 +1,5 @@
 """The exported model loads anywhere, and is the old one or the new one, never a part."""
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from torch import nn
 
 from orchestrator.checkpoint.manifest import CheckpointInfo, Manifest
 from orchestrator.errors import CheckpointError
+from orchestrator.export.manifest import read_manifest
 from orchestrator.run import export
 from orchestrator.run.export import export_model
 from orchestrator.train.parts import ObjectPart
@@ -38,8 +38,12 @@ def checkpoint(folder: Path, *, step: int = 8, task: ConvTask | None = None) -> 
     with torch.no_grad():
         next(iter(strategy_of(state).model.parameters())).fill_(float(step))
     state.write(path)
-    manifest = Manifest(
-        name=path.name,
+    return CheckpointInfo(path=path, manifest=manifest_of(path.name, step))
+
+
+def manifest_of(name: str, step: int) -> Manifest:
+    return Manifest(
+        name=name,
         attempt=1,
         step=step,
         cursor={"epoch": 0, "step": step},
@@ -48,7 +52,6 @@ def checkpoint(folder: Path, *, step: int = 8, task: ConvTask | None = None) -> 
         parts={},
         versions={},
     )
-    return CheckpointInfo(path=path, manifest=manifest)
 
 
 def first_weight(target: Path) -> float:
@@ -56,7 +59,7 @@ def first_weight(target: Path) -> float:
 
 
 def test_the_weights_load_into_a_model_of_their_own(tmp_path: Path) -> None:
-    export_model(checkpoint(tmp_path), tmp_path / "model")
+    export_model(checkpoint(tmp_path), tmp_path / "model", job=tmp_path / "job.yaml")
     model = ConvTask(norm=True).build_model()
     missing, unexpected = load_model(model, tmp_path / "model" / "model.safetensors")
     assert (missing, unexpected) == (set(), [])
@@ -68,18 +71,20 @@ def test_the_weights_load_into_a_model_of_their_own(tmp_path: Path) -> None:
 def test_what_the_transforms_were_fitted_to_lies_beside_the_weights(tmp_path: Path) -> None:
     chosen = checkpoint(tmp_path)
     (chosen.path / "preprocessing.json").write_text("fitted")
-    export_model(chosen, tmp_path / "model")
+    export_model(chosen, tmp_path / "model", job=tmp_path / "job.yaml")
     assert (tmp_path / "model" / "preprocessing.json").read_text() == "fitted"
 
 
 def test_the_export_says_where_it_comes_from(tmp_path: Path) -> None:
-    export_model(checkpoint(tmp_path), tmp_path / "model")
-    origin = json.loads((tmp_path / "model" / "origin.json").read_text())
-    assert origin == {"checkpoint": "step-000000008-001", "step": 8}
+    export_model(checkpoint(tmp_path), tmp_path / "model", job=tmp_path / "job.yaml")
+    origin = read_manifest(tmp_path / "model")
+    assert (origin.checkpoint, origin.step) == ("step-000000008-001", 8)
 
 
 def test_tied_weights_and_views_are_exported(tmp_path: Path) -> None:
-    export_model(checkpoint(tmp_path, task=TiedTask()), tmp_path / "model")
+    export_model(
+        checkpoint(tmp_path, task=TiedTask()), tmp_path / "model", job=tmp_path / "job.yaml"
+    )
     weights = load_file(tmp_path / "model" / "model.safetensors")
     assert torch.equal(weights["0.weight"], weights["1.weight"])
     assert torch.equal(weights["diagonal"], torch.arange(16.0).reshape(4, 4).t())
@@ -87,19 +92,19 @@ def test_tied_weights_and_views_are_exported(tmp_path: Path) -> None:
 
 def test_what_was_exported_is_not_exported_again(tmp_path: Path) -> None:
     info = checkpoint(tmp_path)
-    export_model(info, tmp_path / "model")
+    export_model(info, tmp_path / "model", job=tmp_path / "job.yaml")
     (tmp_path / "model" / "note.txt").write_text("mine")
-    export_model(info, tmp_path / "model")
+    export_model(info, tmp_path / "model", job=tmp_path / "job.yaml")
     assert (tmp_path / "model" / "note.txt").exists()
 
 
 def test_a_newer_checkpoint_replaces_the_model_as_a_whole(tmp_path: Path) -> None:
-    export_model(checkpoint(tmp_path, step=8), tmp_path / "model")
+    export_model(checkpoint(tmp_path, step=8), tmp_path / "model", job=tmp_path / "job.yaml")
     (tmp_path / "model" / "note.txt").write_text("of the old model")
-    export_model(checkpoint(tmp_path, step=16), tmp_path / "model")
+    export_model(checkpoint(tmp_path, step=16), tmp_path / "model", job=tmp_path / "job.yaml")
     assert first_weight(tmp_path / "model") == 16.0
     names = sorted(path.name for path in (tmp_path / "model").iterdir())
-    assert names == ["model.safetensors", "origin.json"]
+    assert names == ["export.json", "model.safetensors"]
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
@@ -112,7 +117,7 @@ def test_an_interrupted_export_leaves_the_old_model_and_can_be_repeated(
     moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = tmp_path / "model"
-    export_model(checkpoint(tmp_path, step=8), target)
+    export_model(checkpoint(tmp_path, step=8), target, job=tmp_path / "job.yaml")
     newer = checkpoint(tmp_path, step=16)
 
     def killed(*args: object, **keywords: object) -> None:
@@ -124,10 +129,10 @@ def test_an_interrupted_export_leaves_the_old_model_and_can_be_repeated(
         else:
             patched.setattr(export, "_save" if moment == "save" else moment, killed)
         with pytest.raises(KilledError):
-            export_model(newer, target)
+            export_model(newer, target, job=tmp_path / "job.yaml")
     assert first_weight(target) == (16.0 if moment == "old model" else 8.0)
-    export_model(newer, target)
-    export_model(checkpoint(tmp_path, step=24), target)
+    export_model(newer, target, job=tmp_path / "job.yaml")
+    export_model(checkpoint(tmp_path, step=24), target, job=tmp_path / "job.yaml")
     assert first_weight(target) == 24.0
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
@@ -136,15 +141,15 @@ def test_an_interrupted_export_leaves_the_old_model_and_can_be_repeated(
 def test_a_half_written_export_is_written_again(origin: str, tmp_path: Path) -> None:
     target = tmp_path / "model"
     target.mkdir()
-    (target / "origin.json").write_text(origin)
-    export_model(checkpoint(tmp_path), target)
+    (target / "export.json").write_text(origin)
+    export_model(checkpoint(tmp_path), target, job=tmp_path / "job.yaml")
     assert first_weight(target) == 8.0
 
 
 def test_a_folder_that_cannot_be_written_is_a_checkpoint_error(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("a file in the way")
     with pytest.raises(CheckpointError, match=r"cannot write .*run/model"):
-        export_model(checkpoint(tmp_path), tmp_path / "run" / "model")
+        export_model(checkpoint(tmp_path), tmp_path / "run" / "model", job=tmp_path / "job.yaml")
 
 
 class Weights:
@@ -178,9 +183,9 @@ def test_of_a_loop_without_a_model_each_part_that_is_all_tensors_is_exported(
         counter=Weights(n=3),
         nothing=Weights(),
     )
-    export_model(info, tmp_path / "model")
+    export_model(info, tmp_path / "model", job=tmp_path / "job.yaml")
     names = {path.name for path in (tmp_path / "model").iterdir()}
-    assert names == {"actor.safetensors", "critic.safetensors", "origin.json"}
+    assert names == {"actor.safetensors", "critic.safetensors", "export.json"}
     assert load_file(tmp_path / "model" / "critic.safetensors")["b"].tolist() == [0.0] * 3
     assert not caplog.text
 
@@ -189,6 +194,6 @@ def test_of_a_loop_without_weights_nothing_is_exported_and_it_says_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     info = loop_checkpoint(tmp_path, counter=Weights(n=3))
-    export_model(info, tmp_path / "model")
-    assert {path.name for path in (tmp_path / "model").iterdir()} == {"origin.json"}
+    export_model(info, tmp_path / "model", job=tmp_path / "job.yaml")
+    assert {path.name for path in (tmp_path / "model").iterdir()} == {"export.json"}
     assert "no weights are exported" in caplog.text

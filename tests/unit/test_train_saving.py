@@ -122,7 +122,14 @@ def test_a_checkpoint_says_where_it_stands_and_what_it_scored(
     assert manifest.cursor == {"epoch": 1, "step": 2}
     assert manifest.metrics == {"accuracy": 0.5, "loss": 1.5}
     assert manifest.order_fingerprint == plan.fingerprint.digest
-    assert set(manifest.versions) == {"python", "ray", "torch", "numpy", "pyarrow"}
+    assert set(manifest.versions) == {
+        "orchestrator",
+        "python",
+        "ray",
+        "torch",
+        "numpy",
+        "pyarrow",
+    }
     (event,) = parse_events(read_json_lines(tmp_path / "events.jsonl"))
     assert (event.event, event.step) == ("checkpoint", 6)
     assert event.fields["bytes"] == sum(entry.size for entry in manifest.files)
