@@ -6,7 +6,7 @@ from orchestrator.report.records import Event
 
 
 def mirror_trouble(events: Sequence[Event]) -> str | None:
-    """Why the mirror does not have the newest checkpoint; None where nothing is known against it."""
+    """Why the mirror lacks the newest checkpoint; None where nothing is known against it."""
     last = next((e for e in reversed(events) if e.event.startswith("mirror-")), None)
     if last is None or last.event != "mirror-failed":
         return None

@@ -30,8 +30,7 @@ FAILED, RECOVERED, COPIED = "mirror-failed", "mirror-recovered", "mirrored"
 # what makes a resumed run the same run: attempts, ledger, counts, metrics and events.
 _NOT_RECORDS = frozenset(
     ("checkpoints", "ray", "logs", "model", "lease.json", "session.json", "stop-request")
-    + ("job.yaml", "plan.json", "environment.json")
-)
+) | {"job.yaml", "plan.json", "environment.json"}
 
 
 class Mirroring:

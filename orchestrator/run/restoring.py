@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from threading import Event
 
-from orchestrator.checkpoint.files import storage_errors, sync_tree, write_synced
+from orchestrator.checkpoint.files import storage_errors, sync, sync_tree, write_synced
 from orchestrator.checkpoint.manifest import MANIFEST_NAME, CheckpointInfo, DamagedError
 from orchestrator.checkpoint.mirror import Mirror
 from orchestrator.checkpoint.policy import AnyOfRetention, BestN, LatestN, RetentionPolicy
@@ -98,12 +98,15 @@ def _put_in_place(staging: Path, info: CheckpointInfo, run_dir: Path) -> None:
             target = run_dir / path.relative_to(staging / "records")
             if path.is_file():
                 target.parent.mkdir(parents=True, exist_ok=True)
+                sync(path)
                 path.replace(target)
+                sync(target.parent)
         write_synced(staging / info.name / MANIFEST_NAME, info.manifest.to_bytes())
-        sync_tree(run_dir)
+        sync_tree(staging / info.name)
         (run_dir / "checkpoints").mkdir(exist_ok=True)
         (staging / info.name).rename(run_dir / "checkpoints" / info.name)
-        sync_tree(run_dir / "checkpoints")
+        sync(run_dir / "checkpoints")
+        sync(run_dir)
 
 
 def _tell(
