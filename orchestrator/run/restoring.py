@@ -13,7 +13,7 @@ from orchestrator.checkpoint.files import storage_errors, sync, sync_tree, write
 from orchestrator.checkpoint.manifest import MANIFEST_NAME, CheckpointInfo, DamagedError
 from orchestrator.checkpoint.mirror import Mirror
 from orchestrator.checkpoint.policy import AnyOfRetention, BestN, LatestN, RetentionPolicy
-from orchestrator.checkpoint.remote import RemoteFiles
+from orchestrator.checkpoint.remote import RemoteFiles, Retries
 from orchestrator.errors import CheckpointError
 from orchestrator.jsonl import JsonLinesWriter
 from orchestrator.plan.job import JobPlan
@@ -25,6 +25,7 @@ from orchestrator.spec.checkpoint import CheckpointSpec
 # In the run's directory and in its mirror: which of the runs of this name it is.
 IDENTITY_FILE = "mirror.json"
 _STAGING = ".restoring"
+RETRIES = Retries()
 
 
 def mirroring(
@@ -158,7 +159,7 @@ def _identity(run_dir: Path) -> str | None:
 def _remote(plan: JobPlan, abandon: Event) -> RemoteFiles:
     assert plan.spec.checkpoint.mirror is not None  # asked by both callers
     root = Path(plan.spec.runtime.working_dir)
-    return RemoteFiles(plan.spec.checkpoint.mirror, root=root, wait=abandon.wait)
+    return RemoteFiles(plan.spec.checkpoint.mirror, root=root, retries=RETRIES, wait=abandon.wait)
 
 
 def _retention(spec: CheckpointSpec) -> RetentionPolicy:

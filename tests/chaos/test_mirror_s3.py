@@ -88,3 +88,12 @@ def test_a_bucket_that_is_not_there_is_named_at_once(tmp_path: Path, proxy: Trou
     remote = RemoteFiles(uri, root=tmp_path, retries=Retries(count=50, first_s=50.0))
     with pytest.raises(CheckpointError, match=r"cannot write s3://other/x/key: .*NO_SUCH_BUCKET"):
         remote.put_bytes(b"x", "key")
+
+
+def test_a_storage_that_does_not_answer_is_not_taken_for_an_empty_one(
+    tmp_path: Path, proxy: Trouble
+) -> None:
+    proxy.slow_downs = 10**9
+    remote = RemoteFiles(s3_uri(proxy.port, "x"), root=tmp_path, retries=FEW)
+    with pytest.raises(CheckpointError, match=r"cannot list s3://bucket/x/job: "):
+        remote.sizes("job")

@@ -11,9 +11,10 @@ import pytest
 from orchestrator.errors import CheckpointError
 from orchestrator.jsonl import read_json_lines
 from orchestrator.plan.job import JobPlan
+from orchestrator.run import restoring
 from orchestrator.run.directory import RunDirectory, open_run
 from orchestrator.run.restoring import IDENTITY_FILE, mirroring, restore
-from tests.support.mirrors import save, told
+from tests.support.mirrors import QUICK, save, told
 from tests.support.training import make_plan
 
 
@@ -120,9 +121,10 @@ def test_the_newest_run_of_a_name_is_taken(plan: JobPlan) -> None:
 
 
 def test_a_mirror_that_cannot_be_read_is_an_error_and_no_fresh_start(
-    tmp_path: Path, plan: JobPlan
+    tmp_path: Path, plan: JobPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "mirror").write_text("no folder")
+    (tmp_path / "mirror").symlink_to("mirror")
+    monkeypatch.setattr(restoring, "RETRIES", QUICK)
     with pytest.raises(CheckpointError, match=r"cannot list .*mirror"):
         bring_back(plan)
 
