@@ -69,7 +69,7 @@ class Mirror:
             except FileNotFoundError:
                 continue  # It is being replaced just now, and comes next time.
 
-    def list(self) -> Listing:
+    def listing(self) -> Listing:
         """What is there, by manifests and sizes; hashes are for `verify` and `fetch`."""
         sizes = self._remote.sizes(f"{self._prefix}/{_CHECKPOINTS}")
         good: list[CheckpointInfo] = []
@@ -114,7 +114,7 @@ class Mirror:
         Raises:
             CheckpointError: it does not verify, or the storage fails; older ones are left then.
         """
-        checkpoints = self.list().good
+        checkpoints = self.listing().good
         kept = retention.keep(checkpoints)
         unwanted = [info for info in checkpoints[1:] if info.name not in kept]
         if not unwanted:

@@ -116,7 +116,7 @@ class Mirroring:
         self._still_ours()
         local = self._directory.checkpoints.committed()
         if self._copied is None:
-            self._copied = {info.manifest.digest for info in self._mirror.list().good}
+            self._copied = {info.manifest.digest for info in self._mirror.listing().good}
         pending = [info for info in local if info.manifest.digest not in self._copied]
         done = sum([self._copy(info) for info in pending])
         if pending or closing:

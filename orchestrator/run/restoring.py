@@ -69,7 +69,7 @@ def restore(plan: JobPlan, directory: RunDirectory, *, say: Callable[[str], None
 
 
 def _bring_back(mirror: Mirror, directory: RunDirectory, *, say: Callable[[str], None]) -> None:
-    listing = mirror.list()
+    listing = mirror.listing()
     damaged = dict(listing.damaged)
     with _staging(directory.path) as staging:
         for info in listing.good:

@@ -41,7 +41,7 @@ def test_checkpoints_are_copied_pruned_and_fetched(tmp_path: Path, proxy: Troubl
             save(directory.checkpoints, step)
             wait_for(lambda step=step: told(directory).count("mirrored") == step)
     assert names(mirror) == ["step-000000003-001", "step-000000002-001"]
-    mirror.fetch(mirror.list().good[0], tmp_path / "back")
+    mirror.fetch(mirror.listing().good[0], tmp_path / "back")
     mirror.fetch_records(tmp_path / "records")
     assert (tmp_path / "back/rank/0.bin").read_bytes() == b"random state3"
     assert (tmp_path / "records/attempts/1.json").exists()

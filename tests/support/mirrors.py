@@ -69,7 +69,7 @@ def keep(mirror: Mirror, directory: RunDirectory, *, end_wait_s: float = 30.0) -
 
 def names(mirror: Mirror) -> list[str]:
     """The checkpoints in a mirror, newest first."""
-    return [info.name for info in mirror.list().good]
+    return [info.name for info in mirror.listing().good]
 
 
 def told(directory: RunDirectory) -> list[str]:

@@ -17,7 +17,7 @@ def test_a_committed_checkpoint_is_copied_with_its_records(tmp_path: Path) -> No
     directory, mirror = run_in(tmp_path), open_mirror(tmp_path / "mirror")
     with keep(mirror, directory):
         manifest = save(directory.checkpoints, 1)
-    (info,) = mirror.list().good
+    (info,) = mirror.listing().good
     assert info.manifest == manifest
     mirror.fetch(info, tmp_path / "back")
     assert (tmp_path / "back/model.bin").read_bytes() == b"weights" * 50 + b"1"
@@ -39,8 +39,8 @@ def test_a_copy_without_its_manifest_is_no_checkpoint(tmp_path: Path) -> None:
     with keep(mirror, directory):
         save(directory.checkpoints, 1)
     next((tmp_path / "mirror").rglob("MANIFEST.json")).unlink()
-    assert mirror.list().good == ()
-    assert mirror.list().damaged == {}
+    assert mirror.listing().good == ()
+    assert mirror.listing().damaged == {}
 
 
 def test_a_file_of_another_size_or_content_is_damage(tmp_path: Path) -> None:
@@ -50,11 +50,11 @@ def test_a_file_of_another_size_or_content_is_damage(tmp_path: Path) -> None:
     weights = next((tmp_path / "mirror").rglob("model.bin"))
     good = weights.read_bytes()
     weights.write_bytes(b"W" + good[1:])
-    (info,) = mirror.list().good
+    (info,) = mirror.listing().good
     with pytest.raises(DamagedError, match=r"model\.bin has SHA-256"):
         mirror.fetch(info, tmp_path / "back")
     weights.write_bytes(good[1:])
-    assert "bytes, wanted" in mirror.list().damaged[info.name]
+    assert "bytes, wanted" in mirror.listing().damaged[info.name]
 
 
 def test_a_local_file_that_changed_is_never_marked_as_a_checkpoint(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_local_file_that_changed_is_never_marked_as_a_checkpoint(tmp_path: Pat
     (info.path / "model.bin").write_bytes(content.upper())
     with pytest.raises(DamagedError, match=r"model\.bin has SHA-256"):
         mirror.put_checkpoint(info)
-    assert mirror.list().good == ()
+    assert mirror.listing().good == ()
 
 
 def test_older_ones_go_once_the_newest_was_read_back(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_a_run_that_is_anothers_by_now_leaves_its_mirror_alone(tmp_path: Path) -
     thread._still_ours = lost
     with thread:
         save(directory.checkpoints, 1)
-    assert mirror.list().good == ()
+    assert mirror.listing().good == ()
 
 
 def test_retries_come_to_an_end_and_wait_longer_each_time(tmp_path: Path) -> None:
