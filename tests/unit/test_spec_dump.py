@@ -144,6 +144,7 @@ def test_every_default_is_spelled_out() -> None:
         "keep_latest": 2,
         "best": None,
         "ledger": True,
+        "mirror": None,
     }
     assert list(dumped) == list(JobSpec.model_fields)
 
