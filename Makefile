@@ -14,6 +14,7 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 BIN := .venv/bin
 # Written last, so it stands for a finished installation only.
 STAMP := .venv/.installed
+MOTO := .venv-moto/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
 DIGITS := data/digits
@@ -26,7 +27,7 @@ SOURCES := orchestrator pipelines benchmarks tests
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(STAMP) ## Make .venv with the pinned dependencies and the project (nothing to do when up to date)
+setup: $(STAMP) $(MOTO) ## Make .venv with the pinned dependencies and the project (nothing to do when up to date)
 
 $(STAMP): pyproject.toml constraints.txt
 	@if ! $(or $(PYTHON),false) -c '$(IS_NEW_ENOUGH)' 2>/dev/null; then \
@@ -40,6 +41,12 @@ $(STAMP): pyproject.toml constraints.txt
 	fi
 	$(PIP) install --quiet --constraint constraints.txt setuptools
 	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --editable '.[digits,flights,dev]'
+	@touch $@
+
+# The S3 server of the tests, apart: botocore wants an older python-dateutil than ours.
+$(MOTO): constraints-moto.txt | $(STAMP)
+	$(BIN)/python -m venv .venv-moto
+	.venv-moto/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints-moto.txt 'moto[s3,server]'
 	@touch $@
 
 quickstart: $(STAMP) | $(DIGITS) ## Set up, prepare the digits data, train on it, print the result
@@ -98,5 +105,5 @@ docs: $(STAMP) ## Write docs/spec.md and docs/job.schema.json anew from the spec
 	mv docs/job.schema.json.new docs/job.schema.json
 
 clean: ## Remove .venv, the prepared data and caches; the runs stay
-	rm -rf .venv $(DIGITS) $(FLIGHTS) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-moto $(DIGITS) $(FLIGHTS) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +

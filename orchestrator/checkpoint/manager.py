@@ -8,7 +8,8 @@ from pathlib import Path
 
 from orchestrator.checkpoint.files import storage_errors
 from orchestrator.checkpoint.manifest import CheckpointInfo, ChunkReference, Manifest
-from orchestrator.checkpoint.policy import RetentionPolicy, SaveMoment, SavePolicy
+from orchestrator.checkpoint.policy import SaveMoment, SavePolicy
+from orchestrator.checkpoint.retention import RetentionPolicy
 from orchestrator.checkpoint.store import CheckpointStore
 from orchestrator.errors import CheckpointError
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from rich.text import Text
 
+from orchestrator.report.mirror import mirror_trouble
 from orchestrator.report.summary import Measured, RunSummary
 from orchestrator.report.text import format_metrics, format_rate, format_share, style_of
 from orchestrator.units import format_bytes, format_duration
@@ -60,6 +61,8 @@ def _rows(summary: RunSummary, *, width: int) -> Iterable[tuple[str, Sequence[st
     yield "throughput", flow(_throughput(summary), width)
     yield "attempts", [_attempts(summary)]
     yield "checkpoints", _checkpoints(summary)
+    if (trouble := mirror_trouble(summary.events)) is not None:
+        yield "mirror", _folded(trouble, width)
     yield "run", [_sized(str(summary.run_dir), sum(summary.sizes.values()))]
     if summary.log_file is not None:
         yield "log", [str(summary.log_file)]

@@ -23,6 +23,7 @@ _SMOOTH = frozenset(
         "planned",
         "data-arrived",
         "checkpoint",
+        "mirrored",
         "finished",
     }
 )

@@ -24,6 +24,7 @@ from orchestrator.run.interrupt import Interrupts
 from orchestrator.run.lease import hold_lease
 from orchestrator.run.planning import plan_job
 from orchestrator.run.reap import reap, recorded_session
+from orchestrator.run.restoring import mirroring, restore
 from orchestrator.run.result import summarise_run
 from orchestrator.run.session import ray_session
 from orchestrator.spec.job import JobSpec
@@ -55,6 +56,7 @@ def execute(
         log_to_driver: whether to print what Ray and the workers print, to this process's output.
     """
     say = teller(console)
+    restore(plan, directory, say=say)
     plan = with_known_counts(plan, directory)
     display = _display(plan, console)
     interrupts = Interrupts(at_once=lambda: _end_at_once(directory.path, console))
@@ -63,6 +65,7 @@ def execute(
     with (
         interrupts.handled(),
         hold_lease(directory.path, say=say) as lease,
+        mirroring(plan, directory, still_ours=lease.check),
         JsonLinesWriter(directory.events) as events,
         closing(Driver(plan, directory, events, lease)) as driver,
     ):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from orchestrator.checkpoint.attempts import Attempt
 from orchestrator.checkpoint.files import storage_errors
 from orchestrator.checkpoint.manifest import CheckpointInfo
-from orchestrator.checkpoint.policy import BestN
+from orchestrator.checkpoint.retention import BestN
 from orchestrator.data.quarantine_mark import count_quarantined
 from orchestrator.errors import CheckpointError, SpecError
 from orchestrator.jsonl import read_json_lines

@@ -2,9 +2,10 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from orchestrator.spec.base import Count, SpecModel, Text
+from orchestrator.spec.base import Count, SpecModel, Text, problem
+from orchestrator.spec.place import problem_of_place
 from orchestrator.units import Interval
 
 DEFAULT_STORAGE = "runs"
@@ -44,3 +45,15 @@ class CheckpointSpec(SpecModel):
         default=True,
         description="Whether to record which rows made which step, for `orchestrator audit`.",
     )
+    mirror: Text | None = Field(
+        default=None,
+        description="Another storage that every checkpoint is copied to, behind the training: "
+        "s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or a directory relative to runtime.working_dir.",
+    )
+
+    @field_validator("mirror")
+    @classmethod
+    def _mirror_is_a_place(cls, mirror: str | None) -> str | None:
+        if mirror is not None and (wrong := problem_of_place(mirror)):
+            raise problem(wrong)
+        return mirror

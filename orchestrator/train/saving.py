@@ -15,14 +15,8 @@ import torch
 from orchestrator.checkpoint.attempts import AttemptLog
 from orchestrator.checkpoint.behind import SaveBehind
 from orchestrator.checkpoint.manager import CheckpointManager
-from orchestrator.checkpoint.policy import (
-    AnyOfRetention,
-    BestN,
-    FirstOfEach,
-    LatestN,
-    RetentionPolicy,
-    save_policy,
-)
+from orchestrator.checkpoint.policy import save_policy
+from orchestrator.checkpoint.retention import retention_policy
 from orchestrator.checkpoint.store import CheckpointStore
 from orchestrator.data.fitted import PREPROCESSING_FILE, FittedState, dump_states
 from orchestrator.errors import JobFailedError, NotFiniteError
@@ -61,12 +55,6 @@ class Saver:
     ) -> None:
         spec = plan.spec.checkpoint
         store = store or CheckpointStore(run_dir / "checkpoints")
-        rules: list[RetentionPolicy] = [LatestN(spec.keep_latest)]
-        if spec.keep_every is not None:
-            rules.append(FirstOfEach(spec.keep_every))
-        if spec.best is not None:
-            best = spec.best
-            rules.append(BestN(metric=best.metric, mode=best.mode, count=best.keep))
         self._plan = plan
         self._fitted = fitted
         self._recorder = recorder
@@ -74,7 +62,7 @@ class Saver:
         self._manager = CheckpointManager(
             store,
             save_policy=save_policy(spec.every),
-            retention=AnyOfRetention(tuple(rules)),
+            retention=retention_policy(spec),
             attempt=attempt,
             fence=AttemptLog(run_dir / "attempts").fence(attempt),
         )

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 from orchestrator.checkpoint.attempts import Attempt, AttemptLog
 from orchestrator.checkpoint.manager import CheckpointManager
 from orchestrator.checkpoint.manifest import CheckpointInfo, Manifest
-from orchestrator.checkpoint.policy import EverySteps, LatestN
+from orchestrator.checkpoint.policy import EverySteps
+from orchestrator.checkpoint.retention import LatestN
 from orchestrator.checkpoint.store import CheckpointStore
 from orchestrator.data.counts_file import StoredCounts, counts_file, dump_counts
 from orchestrator.ledger.chunk import ChunkFacts, OrderKind

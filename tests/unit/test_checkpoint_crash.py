@@ -11,7 +11,8 @@ from typing import TypeVar
 import pytest
 
 from orchestrator.checkpoint.manager import CheckpointManager
-from orchestrator.checkpoint.policy import EverySteps, LatestN
+from orchestrator.checkpoint.policy import EverySteps
+from orchestrator.checkpoint.retention import LatestN
 from orchestrator.checkpoint.store import CheckpointStore
 from orchestrator.errors import CheckpointError
 

@@ -11,15 +11,8 @@ import pytest
 
 from orchestrator.checkpoint.manager import CheckpointManager, PruneResult
 from orchestrator.checkpoint.manifest import Manifest
-from orchestrator.checkpoint.policy import (
-    AnyOfRetention,
-    BestN,
-    EverySeconds,
-    EverySteps,
-    LatestN,
-    RetentionPolicy,
-    SavePolicy,
-)
+from orchestrator.checkpoint.policy import EverySeconds, EverySteps, SavePolicy
+from orchestrator.checkpoint.retention import AnyOfRetention, BestN, LatestN, RetentionPolicy
 from orchestrator.checkpoint.store import CheckpointStore
 from orchestrator.errors import CheckpointError
 

@@ -11,18 +11,20 @@ from hypothesis import strategies as st
 from orchestrator.checkpoint.manifest import CheckpointInfo, Manifest, checkpoint_name
 from orchestrator.checkpoint.policy import (
     AnyOf,
-    AnyOfRetention,
     AtEnd,
-    BestN,
     EveryEpochs,
     EverySeconds,
     EverySteps,
-    FirstOfEach,
-    LatestN,
-    RetentionPolicy,
     SaveMoment,
     SavePolicy,
     save_policy,
+)
+from orchestrator.checkpoint.retention import (
+    AnyOfRetention,
+    BestN,
+    FirstOfEach,
+    LatestN,
+    RetentionPolicy,
 )
 from orchestrator.units import Interval
 

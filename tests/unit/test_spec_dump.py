@@ -145,6 +145,7 @@ def test_every_default_is_spelled_out() -> None:
         "best": None,
         "keep_every": None,
         "ledger": True,
+        "mirror": None,
     }
     assert list(dumped) == list(JobSpec.model_fields)
 
