@@ -1,6 +1,11 @@
 """The errors a user can act on, each with the exit code of its kind."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
+
+FailureClass = Literal[
+    "worker", "preprocessing", "node", "preemption", "hang", "oom", "bad_data", "driver"
+]
+"""What a run can fail of; each has a budget of its own in the spec's section `failure`."""
 
 
 class OrchestratorError(Exception):
@@ -11,6 +16,8 @@ class OrchestratorError(Exception):
     """
 
     exit_code: ClassVar[int] = 1
+    # The budget that pays for another attempt after it; None where that would give the same.
+    failure_class: ClassVar[FailureClass | None] = None
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
@@ -65,3 +72,4 @@ class DataError(OrchestratorError):
     """The data, or a transform of it, is not what the plan was made for."""
 
     exit_code = 5
+    failure_class = "bad_data"
