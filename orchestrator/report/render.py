@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from rich.text import Text
 
+from orchestrator.report.faults import in_words
 from orchestrator.report.summary import Measured, RunSummary
 from orchestrator.report.text import format_metrics, format_rate, format_share, style_of
 from orchestrator.units import format_bytes, format_duration
@@ -57,6 +58,11 @@ def _rows(summary: RunSummary, *, width: int) -> Iterable[tuple[str, Sequence[st
         yield "best", flow(best, width)
     yield "throughput", flow(_throughput(summary), width)
     yield "attempts", [_attempts(summary)]
+    if summary.faults:
+        yield (
+            "failures",
+            [part for line in in_words(summary.faults) for part in flow(line.split(", "), width)],
+        )
     yield "checkpoints", _checkpoints(summary)
     yield "run", [_sized(str(summary.run_dir), sum(summary.sizes.values()))]
     if summary.log_file is not None:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from orchestrator.checkpoint.attempts import Attempt
 from orchestrator.report.effective import AttemptLink, effective_records
+from orchestrator.report.faults import FaultCost, fault_costs
 from orchestrator.report.history import AttemptHistory, history
 from orchestrator.report.records import Event, Record, TrainRecord, ValidationRecord
 from orchestrator.report.status import RunStatus
@@ -67,6 +68,7 @@ class RunSummary:
         checkpoints: the names of those kept, oldest first.
         events: those that are not part of a run without trouble, oldest first.
         sizes: bytes of each entry of the run directory.
+        faults: what each class of failure has cost.
     """
 
     name: str
@@ -89,6 +91,7 @@ class RunSummary:
     events: tuple[Event, ...]
     log_file: Path | None
     sizes: Mapping[str, int] = field(default_factory=dict)
+    faults: tuple[FaultCost, ...] = ()
 
     @property
     def epochs(self) -> float:
@@ -154,6 +157,7 @@ def summarise(
         events=tuple(event for event in events if event.event not in _SMOOTH),
         log_file=log_file,
         sizes=dict(sizes or {}),
+        faults=fault_costs(events),
     )
 
 

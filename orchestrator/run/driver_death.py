@@ -25,7 +25,7 @@ def record_death(
     """
     at = time.time() if at is None else at
     newest = next(reversed(directory.attempts.all()), None)
-    fields: dict[str, "JsonValue"] = {
+    fields: dict[str, JsonValue] = {
         "time": at,
         "event": "driver-died",
         "attempt": newest.number if newest else None,

@@ -75,6 +75,7 @@ class _Signals:
 
     def __init__(self) -> None:
         self._child: int | None = None
+        self._early: list[int] = []
         self._asked = threading.Event()
 
     @property
@@ -86,7 +87,10 @@ class _Signals:
         return self._asked.wait(seconds)
 
     def follow(self, child: int | None) -> None:
+        """Passes on to a driver what comes, and what came while it was being started."""
         self._child = child
+        while child is not None and self._early:
+            os.kill(child, self._early.pop())
 
     @contextmanager
     def passed_on(self) -> Iterator[None]:
@@ -103,7 +107,9 @@ class _Signals:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self._asked.set()
-        if self._child is not None:
+        if self._child is None:
+            self._early.append(number)
+        else:
             # It is no one else's number: the driver is waited for after this is forgotten.
             os.kill(self._child, number)
 

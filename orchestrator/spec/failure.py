@@ -12,11 +12,7 @@ Budget = Annotated[int, Strict(), Field(ge=-1, le=LARGEST_COUNT)]
 
 
 class FailureSpec(SpecModel):
-    """The budgets of a run, one for each class of failure; -1 is without limit.
-
-    They are kept in the run's directory, so that a new driver does not get new ones. A checkpoint
-    newer than at the failure before fills them all again.
-    """
+    """The budgets of a run by class of failure; a newer checkpoint fills them again."""
 
     worker_restarts: Budget = Field(
         default=3,
