@@ -92,8 +92,10 @@ def decide(
         return Restart()
     # Bad data are what the error is about, however often they were read.
     cause = failure.cause if failure.kind == "bad_data" else None
-    name = f"failure.{failure.kind}_restarts ({format_count(budget)})"
-    return GiveUp(why=f"{name} is used up: {failure.reason}", cause=cause)
+    used_up = (
+        f"failure.{failure.kind}_restarts ({format_count(budget)}) is used up: {failure.reason}"
+    )
+    return GiveUp(why=used_up, cause=cause)
 
 
 def describe_failure(error: BaseException, *, step: int) -> Failure:
