@@ -11,6 +11,8 @@ from orchestrator.run.directory import RunDirectory
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
+    from orchestrator.checkpoint.attempts import Attempt
+
 _BEGUN = frozenset({"attempt-started", "attempt-failed"})
 _ENDED = frozenset({"stopped", "interrupted", "failed", "finished", "driver-died"})
 
@@ -24,23 +26,32 @@ def record_death(
         at: Unix time in seconds; now if it is left out.
     """
     at = time.time() if at is None else at
-    newest = next(reversed(directory.attempts.all()), None)
+    attempt = _under_way(directory)
     fields: dict[str, JsonValue] = {
         "time": at,
         "event": "driver-died",
-        "attempt": newest.number if newest else None,
+        "attempt": attempt.number if attempt else None,
         "reason": f"the driver died: {how}",
         "class": "driver",
     }
-    events.write({**fields, **cost_of(directory, newest, now=at).fields})
+    events.write({**fields, **cost_of(directory, attempt, now=at).fields})
 
 
 def record_unseen_death(directory: RunDirectory, events: JsonLinesWriter) -> None:
-    """Does so where the newest attempt has no end, and nobody has said why."""
-    words = (event.event for event in reversed(parse_events(read_json_lines(directory.events))))
-    newest = next(reversed(directory.attempts.all()), None)
-    last = next((word for word in words if word in _BEGUN | _ENDED), None)
-    # The attempt is recorded before its event is.
-    if newest is None or last in _ENDED:
-        return
-    record_death(directory, events, how="nobody saw how", at=heard_last(directory, newest))
+    """Does so where an earlier driver has begun something, and nobody has said how it ended."""
+    if _last_word(directory) in _BEGUN:
+        attempt = _under_way(directory)
+        died_at = heard_last(directory, attempt) if attempt else None
+        record_death(directory, events, how="nobody saw how", at=died_at)
+
+
+def _under_way(directory: RunDirectory) -> Attempt | None:
+    """The attempt that a death has ended: what others have cost is written down already."""
+    if _last_word(directory) != "attempt-started":
+        return None
+    return directory.attempts.all()[-1]
+
+
+def _last_word(directory: RunDirectory) -> str | None:
+    events = reversed(parse_events(read_json_lines(directory.events)))
+    return next((event.event for event in events if event.event in _BEGUN | _ENDED), None)

@@ -10,11 +10,13 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
+from orchestrator.checkpoint.files import storage_errors
 from orchestrator.errors import JobFailedError
 from orchestrator.jsonl import JsonLinesWriter
 from orchestrator.run.budgets import read_account, write_account
@@ -162,14 +164,19 @@ def _name(number: int) -> str:
 def _charge(run_dir: Path, how: str, budget: int) -> int:
     """Writes a death down; returns how many there were without a newer checkpoint."""
     directory = RunDirectory(path=run_dir)
-    run_dir.mkdir(parents=True, exist_ok=True)
+    with storage_errors("make", run_dir):
+        run_dir.mkdir(parents=True, exist_ok=True)
     account = read_account(run_dir).charged("driver", step=saved_steps(directory))
     write_account(account, run_dir)
-    with JsonLinesWriter(directory.events) as events:
+    gone = account.overdrawn("driver", budget)
+    why = f"failure.restart_driver ({format_count(budget)}) is used up: the driver died: {how}"
+    with storage_errors("write", directory.events), JsonLinesWriter(directory.events) as events:
         record_death(directory, events, how=how)
-    if account.overdrawn("driver", budget):
+        if gone:
+            ending = {"event": "failed", "attempt": None, "reason": why, "exit_code": 1}
+            events.write({"time": time.time(), **ending})
+    if gone:
         raise JobFailedError(
-            f"failure.restart_driver ({format_count(budget)}) is used up: the driver died: {how}",
-            hint=f"what it printed last is in {directory.logs}; the same command goes on",
+            why, hint=f"what it printed last is in {directory.logs}; the same command goes on"
         )
     return account.spent["driver"]

@@ -147,6 +147,8 @@ def test_a_driver_that_dies_again_and_again_is_given_up_and_the_count_is_kept(
         one.out.read_text()
     )
     assert read_account(tmp_path / "run").spent == {"driver": 3}
+    words = [event["event"] for event in one.events()]
+    assert words == ["driver-died", "driver-died", "driver-died", "failed"]
     one.assert_nothing_left()
     # The same command has one try, and no budget of its own.
     for path in tmp_path.glob("pids-*"):
@@ -222,10 +224,14 @@ def test_an_event_says_what_the_death_of_a_driver_has_cost(
             started_at=time.time() - 60,
         )
     )
+    started = {"time": time.time(), "event": "attempt-started", "attempt": 1}
+    directory.events.write_text(json.dumps(started) + "\n")
     record = {"time": time.time(), "kind": "train", "attempt": 1, "step": 17}
     directory.metrics.write_text(json.dumps(record) + "\n")
-    one = supervised("os.kill(os.getpid(), signal.SIGKILL) if start < 1 else sys.exit(0)")
+    one = supervised("os.kill(os.getpid(), signal.SIGKILL) if start < 2 else sys.exit(0)")
     assert one.finish() == 0
-    (died,) = one.events()
-    assert (died["attempt"], died["steps_lost"]) == (1, 17)
-    assert float(str(died["seconds_lost"])) >= 60
+    _, first, second = one.events()
+    assert (first["attempt"], first["steps_lost"]) == (1, 17)
+    assert float(str(first["seconds_lost"])) >= 60
+    # It had begun nothing, and what the first has cost is said once.
+    assert (second["attempt"], second["steps_lost"], second["seconds_lost"]) == (None, 0, 0)
