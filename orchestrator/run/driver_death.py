@@ -3,6 +3,7 @@
 import time
 from typing import TYPE_CHECKING
 
+from orchestrator.checkpoint.attempts import Attempt
 from orchestrator.jsonl import JsonLinesWriter, read_json_lines
 from orchestrator.report.records import parse_events
 from orchestrator.run.cost import cost_of, heard_last
@@ -10,8 +11,6 @@ from orchestrator.run.directory import RunDirectory
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
-
-    from orchestrator.checkpoint.attempts import Attempt
 
 _BEGUN = frozenset({"attempt-started", "attempt-failed"})
 _ENDED = frozenset({"stopped", "interrupted", "failed", "finished", "driver-died"})
