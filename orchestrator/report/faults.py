@@ -48,13 +48,16 @@ def fault_costs(events: Sequence[Event]) -> tuple[FaultCost, ...]:
 
 def in_words(costs: Iterable[FaultCost]) -> list[str]:
     """Returns a line for each class."""
-    return [
-        f"{format_count(cost.count)} {cost.kind.replace('_', ' ')}: "
-        f"{format_count(cost.steps_lost)} {'step' if cost.steps_lost == 1 else 'steps'} and "
-        f"{format_duration(cost.seconds_lost)} of work lost, "
-        f"{format_duration(cost.seconds_down)} until training went on"
-        for cost in costs
-    ]
+    return [_words(cost) for cost in costs]
+
+
+def _words(cost: FaultCost) -> str:
+    steps = f"{format_count(cost.steps_lost)} {'step' if cost.steps_lost == 1 else 'steps'}"
+    lost = f"{steps} and {format_duration(cost.seconds_lost)} of work lost"
+    name = cost.kind.replace("_", " ")
+    # Of a failure that ended the run, nobody waited for anything.
+    down = f", {format_duration(cost.seconds_down)} until training went on"
+    return f"{format_count(cost.count)} {name}: {lost}{down if cost.seconds_down else ''}"
 
 
 def _down(failure: Event, later: Sequence[Event]) -> float:

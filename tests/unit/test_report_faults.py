@@ -33,7 +33,7 @@ def test_each_class_sums_up_its_own_failures() -> None:
     assert data.seconds_down == 0.0
     assert in_words([driver, data]) == [
         "1 driver: 1 step and 1s of work lost, 4s until training went on",
-        "1 bad data: 4 steps and 5s of work lost, 0s until training went on",
+        "1 bad data: 4 steps and 5s of work lost",
     ]
 
 
