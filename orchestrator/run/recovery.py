@@ -56,14 +56,11 @@ class Recovery:
             OrchestratorError: the run has failed.
         """
         account = read_account(self._directory.path)
+        raised = failure.signature
+        again = raised is not None and raised == account.last
         if failure.kind is not None:
-            again = account.last == failure.signature
-            account = account.charged(
-                failure.kind, step=saved_steps(self._directory), last=failure.signature
-            )
+            account = account.charged(failure.kind, step=saved_steps(self._directory), last=raised)
             write_account(account, self._directory.path)
-        else:
-            again = False
         decision = decide(failure, account, self._spec, again=again)
         if isinstance(decision, GiveUp):
             if decision.cause is error:
