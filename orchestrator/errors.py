@@ -1,8 +1,13 @@
 """The errors a user can act on, each with the exit code of its kind."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from orchestrator.redaction.process import redact
+
+FailureClass = Literal[
+    "worker", "preprocessing", "node", "preemption", "hang", "oom", "bad_data", "driver"
+]
+"""What a run can fail of; each has a budget of its own in the spec's section `failure`."""
 
 
 class OrchestratorError(Exception):
@@ -14,6 +19,8 @@ class OrchestratorError(Exception):
     """
 
     exit_code: ClassVar[int] = 1
+    # The budget that pays for another attempt after it; None where that would give the same.
+    failure_class: ClassVar[FailureClass | None] = None
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(redact(message))
@@ -27,7 +34,7 @@ class JobFailedError(OrchestratorError):
 class DeviceMemoryError(JobFailedError):
     """The memory of a training worker's device does not suffice."""
 
-    failure_class: ClassVar[str] = "oom"
+    failure_class = "oom"
 
 
 class NotFiniteError(JobFailedError):
@@ -37,8 +44,6 @@ class NotFiniteError(JobFailedError):
     that is not known; `rows` are those at fault, as far as they are known. `frees` is a step that
     was left out for it and need not have been.
     """
-
-    failure_class: ClassVar[str] = "not-finite"
 
     def __init__(
         self,
@@ -99,3 +104,4 @@ class DataError(OrchestratorError):
     """The data, or a transform of it, is not what the plan was made for."""
 
     exit_code = 5
+    failure_class = "bad_data"

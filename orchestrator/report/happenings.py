@@ -20,6 +20,7 @@ _STYLES = {
     "rewound": "yellow",
     "skipped": "yellow",
     "failed": "bold red",
+    "died": "bold red",
     "finished": "bold green",
 }
 
@@ -68,6 +69,8 @@ def of_event(event: Event, *, total_steps: int) -> Happening:
         case "attempt-failed":
             word = "failed"
             details = f"attempt {event.attempt}: {one_line(str(fields.get('reason')))}"
+        case "driver-died":
+            word, details = "died", one_line(str(fields.get("reason")))
         case "checkpoint":
             word, details = "checkpoint", _checkpoint(event)
         case "checkpoint-set-aside":

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from rich.text import Text
 
+from orchestrator.report.faults import in_words
 from orchestrator.report.mirror import mirror_trouble
 from orchestrator.report.summary import Measured, RunSummary
 from orchestrator.report.text import format_metrics, format_rate, format_share, style_of
@@ -60,6 +61,11 @@ def _rows(summary: RunSummary, *, width: int) -> Iterable[tuple[str, Sequence[st
         yield "quarantined", flow(_quarantined(summary), width)
     yield "throughput", flow(_throughput(summary), width)
     yield "attempts", [_attempts(summary)]
+    if summary.faults:
+        yield (
+            "failures",
+            [part for line in in_words(summary.faults) for part in flow(line.split(", "), width)],
+        )
     yield "checkpoints", _checkpoints(summary)
     if (trouble := mirror_trouble(summary.events)) is not None:
         yield "mirror", _folded(trouble, width)

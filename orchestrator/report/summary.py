@@ -7,6 +7,7 @@ from typing import Literal
 
 from orchestrator.checkpoint.attempts import Attempt
 from orchestrator.report.effective import AttemptLink, effective_records
+from orchestrator.report.faults import FaultCost, fault_costs
 from orchestrator.report.history import AttemptHistory, history
 from orchestrator.report.records import Event, Record, TrainRecord, ValidationRecord
 from orchestrator.report.status import RunStatus
@@ -69,6 +70,7 @@ class RunSummary:
         events: those that are not part of a run without trouble, oldest first.
         sizes: bytes of each entry of the run directory.
         quarantined: how many rows of each split are left out as bad.
+        faults: what each class of failure has cost.
     """
 
     name: str
@@ -92,6 +94,7 @@ class RunSummary:
     log_file: Path | None
     sizes: Mapping[str, int] = field(default_factory=dict)
     quarantined: Mapping[str, int] = field(default_factory=dict)
+    faults: tuple[FaultCost, ...] = ()
 
     @property
     def epochs(self) -> float:
@@ -160,6 +163,7 @@ def summarise(
         log_file=log_file,
         sizes=dict(sizes or {}),
         quarantined=dict(quarantined or {}),
+        faults=fault_costs(events),
     )
 
 

@@ -5,6 +5,7 @@ Moments are Unix times in seconds. Numbers that JSON does not have are the strin
 """
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from pydantic import JsonValue
 
@@ -47,6 +48,7 @@ keys:
   attempts         [{number, parent, checkpoint, step, workers, driver, started_at, seconds,
                    outcome, reason}]
   restarts         how many failed attempts were followed by another
+  failures         by class: [{kind, count, steps_lost, seconds_lost, seconds_down}]
   checkpoints      names, the oldest first
   best_checkpoint  one of them, or null
   troubles         events out of the ordinary: [{time, event, attempt, fields}]
@@ -92,6 +94,7 @@ def summary_json(summary: RunSummary) -> JsonValue:
             "elapsed_s": summary.elapsed_s,
             "attempts": [_attempt(attempt) for attempt in summary.attempts],
             "restarts": summary.restarts,
+            "failures": [asdict(cost) for cost in summary.faults],
             "checkpoints": list(summary.checkpoints),
             "best_checkpoint": summary.best_checkpoint,
             "troubles": [_event(event) for event in summary.events],

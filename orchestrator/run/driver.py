@@ -3,7 +3,7 @@
 import os
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from pydantic import JsonValue
 from ray.exceptions import RayError
@@ -22,13 +22,14 @@ from orchestrator.run.counting import count_plan
 from orchestrator.run.describe import write_plan
 from orchestrator.run.directory import RunDirectory
 from orchestrator.run.export import export_model
-from orchestrator.run.failure import Failure, GiveUp, decide, describe_failure
+from orchestrator.run.failure import describe_failure
 from orchestrator.run.fit import fit
 from orchestrator.run.interrupt import Interrupts
 from orchestrator.run.lease import Lease
 from orchestrator.run.measuring import CostProbe
 from orchestrator.run.other_versions import other_versions
 from orchestrator.run.preprocessing import Preprocessing
+from orchestrator.run.recovery import Recovery
 from orchestrator.run.rewind import rewind
 from orchestrator.run.starvation import StarvationWatch, find_shortage
 from orchestrator.run.watch import AttemptWatch
@@ -51,6 +52,7 @@ class Driver:
         self._lease = lease
         self._preprocessing = Preprocessing(plan, directory, events)
         self._probe = CostProbe(directory, events)
+        self._recovery = Recovery(plan.spec.failure, directory, events)
 
     def begin(self) -> None:
         """Starts what can be done while Ray starts."""
@@ -76,11 +78,11 @@ class Driver:
             OrchestratorError: an attempt failed in a way that another would not mend, or the
                 budget is spent.
         """
+        self._recovery.begin()
         self._count(interrupts)
         number = max((a.driver for a in self._directory.attempts.all()), default=0) + 1
-        failures: list[Failure] = []
         while True:
-            attempt = self._begin(number, failures)
+            attempt = self._begin(number)
             try:
                 watch = self._watch(attempt, interrupts, say)
                 with interrupts.noted():
@@ -93,16 +95,15 @@ class Driver:
                 failure = describe_failure(error, step=attempt.step)
                 if isinstance(failure.cause, StopRequested):
                     raise failure.cause from error
-                self._tell("attempt-failed", attempt.number, reason=failure.reason)
+                failure = self._recovery.tell(failure, attempt)
                 if rewind(self._plan, self._directory.path, failure, attempt.number, self._events):
                     continue
-                failures.append(failure)
-                self._end_or_go_on(failures, error)
+                self._recovery.go_on(failure, error)
             except StopRequested:
                 raise
             except OrchestratorError as error:  # what this process itself has found
-                self._tell("attempt-failed", attempt.number, reason=str(error).partition("\n")[0])
-                raise
+                failure = describe_failure(error, step=attempt.step)
+                self._recovery.go_on(self._recovery.tell(failure, attempt), error)
             else:
                 self._tell("finished", attempt.number, step=self._plan.total_steps)
                 return
@@ -116,7 +117,7 @@ class Driver:
                 raise KeyboardInterrupt
 
         newest = self._newest()
-        checkpoint, failures = newest.name if newest else None, list[Failure]()
+        checkpoint = newest.name if newest else None
 
         def accept(counted: JobPlan) -> None:
             if newest is not None:
@@ -135,8 +136,7 @@ class Driver:
                         check=check,
                     )
             except RayError as error:
-                failures.append(describe_failure(error, step=0))
-                self._end_or_go_on(failures, error)
+                self._recovery.go_on(describe_failure(error, step=0), error)
 
     def _tune(self, fitted: tuple[FittedState, ...], check: Callable[[], None]) -> None:
         """Lets what the first rows cost choose what the spec leaves open."""
@@ -173,7 +173,7 @@ class Driver:
         if last_word(parse_events(read_json_lines(self._directory.events))) != "finished":
             self._tell("finished", newest.manifest.attempt, step=self._plan.total_steps)
 
-    def _begin(self, driver: int, failures: Sequence[Failure]) -> Attempt:
+    def _begin(self, driver: int) -> Attempt:
         """Chooses where to begin, and records it before anything of the attempt runs."""
         log, store = self._directory.attempts, self._directory.checkpoints
         self._lease.check()
@@ -187,7 +187,7 @@ class Driver:
                 checkpoint_digest=newest.manifest.digest if newest else None,
                 workers=self._plan.workers,
                 driver=driver,
-                reason=failures[-1].reason if failures else "started",
+                reason=self._recovery.reason or "started",
                 host=socket.gethostname(),
                 pid=os.getpid(),
                 started_at=time.time(),
@@ -209,15 +209,6 @@ class Driver:
         if (changes := other_versions(newest)) is not None:
             self._tell("other-versions", attempt.number, changes=changes)
         return attempt
-
-    def _end_or_go_on(self, failures: Sequence[Failure], error: Exception) -> None:
-        budget = self._plan.spec.failure.worker_restarts
-        decision = decide(failures, worker_restarts=budget)
-        if isinstance(decision, GiveUp):
-            raise failures[-1].cause or JobFailedError(
-                f"training failed: {decision.why}",
-                hint=f"what the workers printed is in {self._directory.logs}",
-            ) from error
 
     def _newest(self) -> CheckpointInfo | None:
         """The newest checkpoint that verifies, if it belongs to the order of this plan."""

@@ -2,11 +2,19 @@
 
 import copy
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ray.exceptions import RayActorError, RayError, RayTaskError, UserCodeException
-from ray.train import ControllerError, WorkerGroupError
+import torch
+from ray.exceptions import (
+    NodeDiedError,
+    OutOfMemoryError,
+    RayActorError,
+    RayError,
+    RayTaskError,
+    UserCodeException,
+)
+from ray.train import ControllerError, PreemptionError, WorkerGroupError
 from ray.train.v2._internal.exceptions import (
     UserExceptionWithTraceback,
     WorkerHealthCheckFailedError,
@@ -15,11 +23,15 @@ from ray.train.v2._internal.exceptions import (
 from torch.distributed import DistError
 
 from orchestrator.checkpoint.manifest import DamagedError
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import FailureClass, OrchestratorError
 from orchestrator.redaction.process import redact
+from orchestrator.run.budgets import Account
+from orchestrator.spec.failure import FailureSpec
 from orchestrator.units import format_count
 
 _LONGEST_LINE = 300
+# Of an actor whose node is gone Ray tells in its text only.
+_NODE_DIED = re.compile(r"\bnode (?:has )?(?:died|is dead)\b")
 # Ray Data adds advice about settings of its own to the message of whatever a stage raised.
 _RAYS_ADVICE = re.compile(
     r"\nFailed to [^\n]* after \d+/\d+ attempts \(total backoff .*", re.DOTALL
@@ -31,13 +43,20 @@ class Failure:
     """How an attempt ended.
 
     `cause` is set where the error is ours: it says what the user can do about it, and trying again
-    would give the same. `died` is true where a process was lost rather than an exception raised.
+    would mostly give the same. `died` is true where a process was lost rather than an exception
+    raised. `kind` names the budget that another attempt is charged to, None where none pays for it.
     """
 
     reason: str
     step: int
     died: bool = False
     cause: OrchestratorError | None = None
+    kind: FailureClass | None = "worker"
+
+    @property
+    def signature(self) -> str | None:
+        """What was raised and where; None for a death, which may well happen twice."""
+        return None if self.died else f"step {self.step}: {self.reason}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,28 +66,37 @@ class Restart:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GiveUp:
-    """End the run."""
+    """End the run.
+
+    `cause` is to be raised as it is, where it is set.
+    """
 
     why: str
+    cause: OrchestratorError | None = None
 
 
-def decide(failures: Sequence[Failure], *, worker_restarts: int) -> Restart | GiveUp:
-    """What follows the last of the failures since the driver started.
+def decide(
+    failure: Failure, account: Account, spec: FailureSpec, *, again: bool
+) -> Restart | GiveUp:
+    """What follows a failure.
 
     Args:
-        worker_restarts: the budget of the spec; -1 is no limit.
+        account: what is spent of the budgets, with this failure.
+        again: whether the failure before it was the very same exception.
     """
-    last = failures[-1]
-    # A checkpoint that was damaged after it was chosen is set aside by the next choice.
-    if last.cause is not None and not isinstance(last.cause, DamagedError):
-        return GiveUp(why=str(last.cause))
-    before = failures[-2] if len(failures) > 1 else None
-    if before == last and not last.died:
-        return GiveUp(why=f"it failed in the same way twice: {last.reason}")
-    if 0 <= worker_restarts < len(failures):
-        budget = format_count(worker_restarts)
-        return GiveUp(why=f"failure.worker_restarts ({budget}) is used up: {last.reason}")
-    return Restart()
+    if failure.kind is None:
+        return GiveUp(why=failure.reason, cause=failure.cause)
+    if again and failure.kind != "bad_data":
+        return GiveUp(why=f"it failed in the same way twice: {failure.reason}")
+    budget = spec.budget(failure.kind)
+    if not account.overdrawn(failure.kind, budget):
+        return Restart()
+    # Bad data are what the error is about, however often they were read.
+    cause = failure.cause if failure.kind == "bad_data" else None
+    used_up = (
+        f"failure.{failure.kind}_restarts ({format_count(budget)}) is used up: {failure.reason}"
+    )
+    return GiveUp(why=used_up, cause=cause)
 
 
 def describe_failure(error: BaseException, *, step: int) -> Failure:
@@ -81,25 +109,60 @@ def describe_failure(error: BaseException, *, step: int) -> Failure:
         # Ray also makes classes that are both its own error and ours: the traceback is their text.
         if isinstance(cause, OrchestratorError) and not isinstance(cause, RayTaskError):
             ours = _without_advice(cause)
-            return Failure(reason=_line(ours), step=step, cause=ours)
+            return Failure(reason=_line(ours), step=step, cause=ours, kind=_budget_of(ours))
+    reason, died, kind = _of_rays_error(error)
+    return Failure(reason=reason, step=step, died=died, kind=kind)
+
+
+def _budget_of(ours: OrchestratorError) -> FailureClass | None:
+    # A checkpoint that was damaged after it was chosen is set aside by the next choice.
+    return "worker" if isinstance(ours, DamagedError) else ours.failure_class
+
+
+def _of_rays_error(error: BaseException) -> tuple[str, bool, FailureClass]:
+    """What happened in words, whether something died, and of which class that is."""
     ranks = sorted(_rank_errors(error).items())
+    essences = [(rank, _essence(failure)) for rank, failure in ranks]
+    if isinstance(error, PreemptionError):
+        return _line(error), True, "preemption"
     for rank, failure in ranks:
         if isinstance(failure, WorkerHealthCheckFailedError | WorkerHealthCheckTimeoutError):
-            reason = f"worker {rank} died: {_line(_essence(failure))}"
-            return Failure(reason=reason, step=step, died=True)
-    essences = [(rank, _essence(failure)) for rank, failure in ranks]
+            return _dead_worker(rank, _essence(failure))
     for rank, essence in essences:
         if _lost_process(essence):
-            reason = f"worker {rank} lost a process that fed it: {_line(essence)}"
-            return Failure(reason=reason, step=step, died=True)
+            # Ray replaces any other process of the stream by itself.
+            coordinator = "SplitCoordinator" in str(essence)
+            what = "its split coordinator" if coordinator else "a process that fed it"
+            kind = _class_of_death(essence, otherwise="preprocessing")
+            return f"worker {rank} lost {what}: {_line(essence)}", True, kind
     for rank, essence in essences:
         if not _lost_connection(essence):
-            return Failure(reason=f"worker {rank} failed: {_line(essence)}", step=step)
+            memory = isinstance(essence, torch.OutOfMemoryError)
+            return f"worker {rank} failed: {_line(essence)}", False, "oom" if memory else "worker"
     for rank, _ in essences:
-        reason = f"worker {rank} lost its connection to another worker"
-        return Failure(reason=reason, step=step, died=True)
+        return f"worker {rank} lost its connection to another worker", True, "worker"
     essence = _essence(error)
-    return Failure(reason=_line(essence), step=step, died=_lost_process(essence))
+    died = _lost_process(essence)
+    return _line(essence), died, _class_of_death(essence, otherwise="worker")
+
+
+def _dead_worker(rank: int, essence: BaseException) -> tuple[str, bool, FailureClass]:
+    if isinstance(essence, WorkerHealthCheckTimeoutError):
+        return f"worker {rank} died: {_line(essence)}", True, "hang"
+    # The node's memory, and not the device's: what kills one worker says nothing of the next.
+    host = ", its host was out of memory" if isinstance(essence, OutOfMemoryError) else ""
+    kind = _class_of_death(essence, otherwise="worker")
+    return f"worker {rank} died{host}: {_line(essence)}", True, kind
+
+
+def _class_of_death(essence: BaseException, *, otherwise: FailureClass) -> FailureClass:
+    if isinstance(essence, RayActorError) and essence.preempted:
+        return "preemption"
+    if isinstance(essence, NodeDiedError) or (
+        isinstance(essence, RayActorError) and _NODE_DIED.search(str(essence))
+    ):
+        return "node"
+    return otherwise
 
 
 def _rank_errors(error: BaseException) -> dict[int, Exception]:

@@ -1,19 +1,50 @@
-"""How many failures a run survives."""
+"""How many failures of each class a run survives."""
 
 from typing import Annotated
 
 from pydantic import Field, Strict
 
-from orchestrator.spec.base import LARGEST_COUNT, SpecModel
+from orchestrator.errors import FailureClass
+from orchestrator.spec.base import LARGEST_COUNT, SpecModel, Whole
 from orchestrator.units import Duration
+
+Budget = Annotated[int, Strict(), Field(ge=-1, le=LARGEST_COUNT)]
 
 
 class FailureSpec(SpecModel):
-    """The budgets of a run for failures."""
+    """The budgets of a run by class of failure; a newer checkpoint fills them again."""
 
-    worker_restarts: Annotated[int, Strict(), Field(ge=-1, le=LARGEST_COUNT)] = Field(
+    worker_restarts: Budget = Field(
         default=3,
-        description="Restarts from a checkpoint after the loss of a worker; -1 is without limit.",
+        description="Restarts from a checkpoint after the loss of a worker, also where its host "
+        "ran out of memory, or after an exception of it; -1 is without limit.",
+    )
+    preprocessing_restarts: Budget = Field(
+        default=3,
+        description="Restarts after the loss of what feeds the workers, such as the split "
+        "coordinator. A preprocessing worker is replaced without a restart.",
+    )
+    node_restarts: Budget = Field(
+        default=10, description="Restarts after the loss of a node with workers on it."
+    )
+    preemption_restarts: Budget = Field(
+        default=-1, description="Restarts after a node with workers on it was preempted."
+    )
+    hang_restarts: Budget = Field(
+        default=3, description="Restarts after a worker that made no progress."
+    )
+    oom_restarts: Budget = Field(
+        default=1, description="Restarts after the memory of a worker's device ran out."
+    )
+    bad_data_restarts: Budget = Field(
+        default=0,
+        description="Restarts after data, or a transform of it, that raised; the same bytes mostly "
+        "raise again.",
+    )
+    restart_driver: Whole = Field(
+        default=0,
+        description="Starts of the driver after its death by a signal or a crash, by a small "
+        "supervisor; with 0 there is none, and the same command goes on.",
     )
     starvation_timeout: Duration = Field(
         default=300.0,
@@ -21,3 +52,17 @@ class FailureSpec(SpecModel):
         "that they wait, and why, is told after seconds.",
         json_schema_extra={"default": "5m"},
     )
+
+    def budget(self, kind: FailureClass) -> int:
+        """How many failures of a class without a newer checkpoint are survived; -1 is any."""
+        budgets: dict[FailureClass, int] = {
+            "worker": self.worker_restarts,
+            "preprocessing": self.preprocessing_restarts,
+            "node": self.node_restarts,
+            "preemption": self.preemption_restarts,
+            "hang": self.hang_restarts,
+            "oom": self.oom_restarts,
+            "bad_data": self.bad_data_restarts,
+            "driver": self.restart_driver,
+        }
+        return budgets[kind]

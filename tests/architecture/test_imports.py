@@ -82,7 +82,17 @@ def test_a_ledger_is_read_without_what_trained_it(
     assert not loaded & (HEAVY - {"numpy", *also})
 
 
-def loaded_by(arguments: list[str], folder: Path) -> set[str]:
+def test_the_supervisor_of_a_driver_is_without_ray_and_torch(tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_text(JOB, encoding="utf-8")
+    (tmp_path / "mine.py").write_text(CODE, encoding="utf-8")
+    # There are no data: the driver, another process, says so, and that is the end.
+    arguments = ["run", "--set=failure.restart_driver=1", "--name=x", "job.yaml"]
+    loaded = loaded_by(arguments, tmp_path, code=2)
+    assert "orchestrator" in loaded
+    assert not loaded & {*HEAVY, "mine"}
+
+
+def loaded_by(arguments: list[str], folder: Path, *, code: int = 0) -> set[str]:
     """The modules that a command has loaded, run in a folder and in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, *arguments],
@@ -93,5 +103,5 @@ def loaded_by(arguments: list[str], folder: Path) -> set[str]:
         timeout=60,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == code, done.stderr
     return set(done.stdout.splitlines()[-1].split())

@@ -1,28 +1,35 @@
 """What a failed attempt means, from Ray's own errors, and what follows from it."""
 
 from pathlib import Path
+from typing import cast
 
 import pytest
+import torch
 from ray import cloudpickle
-from ray.core.generated.common_pb2 import ActorDiedErrorContext
+from ray.core.generated.common_pb2 import ActorDiedErrorContext, NodeDeathInfo
 from ray.exceptions import (
     ActorDiedError,
+    NodeDiedError,
     ObjectLostError,
     OutOfMemoryError,
     RayTaskError,
     UserCodeException,
 )
-from ray.train import ControllerError, WorkerGroupError
+from ray.train import ControllerError, PreemptionError, WorkerGroupError
 from ray.train.v2._internal.exceptions import (
     UserExceptionWithTraceback,
     WorkerGroupStartupFailedError,
     WorkerHealthCheckFailedError,
     WorkerHealthCheckTimeoutError,
 )
+from ray.train.v2.api.preemption import PreemptionInfo
 from torch.distributed import DistBackendError
 
-from orchestrator.errors import CheckpointError, DataError, JobFailedError, OrchestratorError
+from orchestrator.checkpoint.manifest import DamagedError
+from orchestrator.errors import CheckpointError, DataError, FailureClass, JobFailedError
+from orchestrator.run.budgets import Account
 from orchestrator.run.failure import Failure, GiveUp, Restart, decide, describe_failure
+from orchestrator.spec.failure import FailureSpec
 from tests.support.rank_jobs import lose_a_rank
 from tests.support.ranks import Died, Raised, try_ranks
 
@@ -44,6 +51,22 @@ def actor_died() -> ActorDiedError:
         class_name="RayTrainWorker", actor_id=b"1" * 16, pid=7, error_message="Worker exit: killed."
     )
     return ActorDiedError(context)
+
+
+def dead(message: str, *, actor: str = "RayTrainWorker", preempted: bool = False) -> ActorDiedError:
+    """The error that Ray makes of its own account of an actor's death."""
+    context = ActorDiedErrorContext(
+        class_name=actor, actor_id=b"1" * 16, pid=7, error_message=message
+    )
+    if preempted:
+        context.node_death_info.reason = NodeDeathInfo.AUTOSCALER_DRAIN_PREEMPTED
+    return ActorDiedError(context)
+
+
+class Hung(JobFailedError):
+    """As a watchdog raises it."""
+
+    failure_class = "hang"
 
 
 def unhealthy(failure: Exception) -> WorkerHealthCheckFailedError:
@@ -78,7 +101,7 @@ def started_actor_died(cause: Exception) -> ActorDiedError:
         ),
         pytest.param(
             group(r1=unhealthy(OutOfMemoryError("used up all memory\nof the node"))),
-            "worker 1 died: OutOfMemoryError: used up all memory",
+            "worker 1 died, its host was out of memory: OutOfMemoryError: used up all memory",
             True,
             id="out of memory",
         ),
@@ -266,46 +289,87 @@ def test_what_gloo_raises_when_a_rank_dies_is_a_lost_connection(tmp_path: Path) 
     )
 
 
-def death(step: int = 5) -> Failure:
-    return Failure(reason="worker 1 died", step=step, died=True)
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (group(r2=unhealthy(actor_died())), "worker"),
+        (group(r1=GLOO, r2=GLOO), "worker"),
+        (group(r1=ValueError("no such colour")), "worker"),
+        (group(r1=unhealthy(OutOfMemoryError("used up all memory"))), "worker"),
+        (group(r1=actor_died()), "preprocessing"),
+        (group(r1=task_error(ObjectLostError("a1", None, ""))), "preprocessing"),
+        (group(r1=unhealthy(dead("The actor died because its node has died. Id: 1"))), "node"),
+        (group(r0=GLOO, r1=unhealthy(dead("The actor died because its node has died."))), "node"),
+        (group(r0=NodeDiedError("Task failed because the node it was running on is dead")), "node"),
+        (group(r1=unhealthy(dead("The node was drained.", preempted=True))), "preemption"),
+        (
+            PreemptionError(PreemptionInfo(deadline_ms=None, preempted_node_to_ranks={"n": [1]})),
+            "preemption",
+        ),
+        (group(r1=WorkerHealthCheckTimeoutError("hanging")), "hang"),
+        (group(r0=GLOO, r1=torch.OutOfMemoryError("CUDA out of memory.")), "oom"),
+        (group(r0=OURS), "bad_data"),
+        (OURS, "bad_data"),
+        (group(r0=CheckpointError("the disk is full")), None),
+        (group(r0=DamagedError("state.pt has 3 bytes")), "worker"),
+        (group(r0=Hung("worker 1 makes no progress")), "hang"),
+        (ControllerError(actor_died()), "worker"),
+    ],
+)
+def test_each_failure_has_a_class(error: BaseException, kind: str | None) -> None:
+    assert describe_failure(error, step=7).kind == kind
 
 
-def error(reason: str = "worker 1 failed: ValueError: x", step: int = 5) -> Failure:
-    return Failure(reason=reason, step=step)
+def test_the_split_coordinator_is_named_when_its_death_costs_an_attempt() -> None:
+    reason = describe_failure(group(r1=dead("killed", actor="SplitCoordinator")), step=7).reason
+    assert reason.startswith("worker 1 lost its split coordinator: ActorDiedError")
 
 
-def ours(cause: OrchestratorError) -> Failure:
-    return Failure(reason=str(cause), step=5, cause=cause)
+def failure(kind: FailureClass | None = "worker", reason: str = "it died") -> Failure:
+    cause = DataError(reason) if kind in (None, "bad_data") else None
+    return Failure(reason=reason, step=5, died=cause is None, cause=cause, kind=kind)
+
+
+def account(**spent: int) -> Account:
+    return Account(spent=cast("dict[FailureClass, int]", spent))
 
 
 RESTART = "restart"
 
 
 @pytest.mark.parametrize(
-    ("failures", "budget", "outcome"),
+    ("failed", "spent", "outcome"),
     [
-        ([death()], 3, RESTART),
-        ([death(), death(), death()], 3, RESTART),
-        ([death(), death(), death(), death()], 3, "worker_restarts (3) is used up: worker 1 died"),
-        ([death()], 0, "worker_restarts (0) is used up"),
-        ([death()] * 50, -1, RESTART),
-        ([error()], 3, RESTART),
-        ([error(), error()], 3, "failed in the same way twice: worker 1 failed: ValueError: x"),
-        ([error(), error()], -1, "failed in the same way twice"),
-        ([error(step=4), error(step=5)], 3, RESTART),
-        ([error("a"), error("b")], 3, RESTART),
-        ([error(), death(), error()], 3, RESTART),
-        ([error(), death()], 1, "used up"),
-        ([ours(DataError("bad row"))], 3, "bad row"),
-        ([death(), ours(CheckpointError("the disk is full"))], -1, "the disk is full"),
+        (failure(), account(worker=3), RESTART),
+        (failure(), account(worker=4), "failure.worker_restarts (3) is used up: it died"),
+        (failure("node"), account(worker=9, node=1), RESTART),
+        (failure("node"), account(node=11), "failure.node_restarts (10) is used up"),
+        (failure("preemption"), account(preemption=500), RESTART),
+        (failure("preprocessing"), account(preprocessing=4), "failure.preprocessing_restarts (3)"),
+        (failure("hang"), account(hang=4), "failure.hang_restarts (3)"),
+        (failure("oom"), account(oom=2), "failure.oom_restarts (1)"),
+        (failure("bad_data", "bad row"), account(bad_data=1), "bad row"),
+        (failure(None, "bad spec"), account(), "bad spec"),
     ],
 )
-def test_what_follows_from_the_failures_so_far(
-    failures: list[Failure], budget: int, outcome: str
+def test_what_follows_from_a_failure_and_its_budget(
+    failed: Failure, spent: Account, outcome: str
 ) -> None:
-    decision = decide(failures, worker_restarts=budget)
+    decision = decide(failed, spent, FailureSpec(), again=False)
     if outcome == RESTART:
         assert decision == Restart()
     else:
         assert isinstance(decision, GiveUp)
         assert outcome in decision.why
+        assert decision.cause == failed.cause
+
+
+def test_the_same_exception_at_the_same_step_is_not_tried_a_third_time() -> None:
+    raised = Failure(reason="worker 1 failed: ValueError: x", step=5)
+    assert decide(raised, account(worker=1), FailureSpec(), again=False) == Restart()
+    unbounded = FailureSpec(worker_restarts=-1)
+    decision = decide(raised, account(worker=2), unbounded, again=True)
+    assert isinstance(decision, GiveUp)
+    assert decision.why == "it failed in the same way twice: worker 1 failed: ValueError: x"
+    assert raised.signature != Failure(reason=raised.reason, step=6).signature
+    assert Failure(reason="killed", step=5, died=True).signature is None
