@@ -65,8 +65,8 @@ class FailureSpec(SpecModel):
     hang_timeout: HangTimeout | Literal["off"] = Field(
         default=1200.0,
         description="How long no worker may get any further, until the one that holds up the "
-        "others is named with its stack, and all are restarted; to be longer than the longest step, "
-        'compilation or save; "off" waits for ever.',
+        "others is named with its stack, and all are restarted; to be longer than the longest "
+        'step, compilation or save; "off" waits for ever.',
         json_schema_extra={"default": "20m"},
     )
 

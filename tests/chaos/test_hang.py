@@ -1,4 +1,4 @@
-"""A worker that hangs, and one that is stopped: named, ended, and the run ends as if nothing had."""
+"""A worker that hangs, and one that is stopped: both are named and ended, at no cost of a bit."""
 
 import signal
 from pathlib import Path
