@@ -146,23 +146,23 @@ def describe_hang(
     workers: int,
 ) -> str:
     """What hung and where, in one line."""
-    for_long = f"no progress for {format_duration(verdict.seconds)} after step {verdict.step}"
+    for_long = f"hang: no progress for {format_duration(verdict.seconds)} after step {verdict.step}"
     ranks = verdict.suspects
     who = f"worker {ranks[0]}" if len(ranks) == 1 else f"workers {', '.join(map(str, ranks[:5]))}"
     if len(ranks) > 5:
         who += f" and {len(ranks) - 5} others"
     if verdict.missing:
-        return f"hang: {for_long}: {who} never began to train"
+        return f"{for_long}: {who} never began to train"
     if verdict.frozen and any(found[r].status == "stopped" for r in ranks if r in found):
-        return f"hang: {for_long}: {who} was stopped by a signal{_place(ranks[0], stacks)}"
+        return f"{for_long}: {who} was stopped by a signal{_place(ranks[0], stacks)}"
     if verdict.frozen:
         why = "runs no Python: compiled code keeps its lock, or the machine is out of reach"
-        return f"hang: {for_long}: {who} {why}{_place(ranks[0], stacks)}"
+        return f"{for_long}: {who} {why}{_place(ranks[0], stacks)}"
     if all(waits_for_data(stacks.get(rank, [])) for rank in ranks):
-        return f"hang: {for_long}: the stream is stuck, no data came for {who}"
+        return f"{for_long}: the stream is stuck, no data came for {who}"
     if len(ranks) == workers > 1:
-        return f"hang: {for_long}: all workers are at the same place{_place(ranks[0], stacks)}"
-    return f"hang: {for_long}: {who} hangs{_place(ranks[0], stacks)}"
+        return f"{for_long}: all workers are at the same place{_place(ranks[0], stacks)}"
+    return f"{for_long}: {who} hangs{_place(ranks[0], stacks)}"
 
 
 def end_ranks_anywhere(ranks: Sequence[RankProcess]) -> dict[int, Examined]:

@@ -1,17 +1,25 @@
 """Stacks of processes that hang: real ones, which sleep, keep Python's lock, or are stopped."""
 
+import contextlib
+import faulthandler
 import os
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
+import pyarrow as pa
 import pytest
 from pydantic import JsonValue
 
+from orchestrator.data.arrivals import Arrivals
+from orchestrator.data.feed import begin_early
 from orchestrator.run.hang import Verdict
 from orchestrator.run.hang_watch import HangWatch, describe_hang
 from orchestrator.run.stacks import (
@@ -25,6 +33,7 @@ from orchestrator.run.stacks import (
 )
 from orchestrator.train.beat import Beat, beats_folder, read_beats, stack_path
 from tests.support.runs import ROOT
+from tests.support.training import geometry
 
 ATTEMPT = 4
 LIMIT_S = 30.0
@@ -202,6 +211,40 @@ def test_a_hang_is_told_in_one_line(
     told = describe_hang(judged, found, stacks, workers=workers)
     assert told.startswith("hang: no progress for 20m after step 7: ")
     assert words in told
+
+
+def test_a_thread_that_waits_for_a_batch_is_told_by_its_stack(tmp_path: Path) -> None:
+    ended = threading.Event()
+
+    def blocks() -> Iterator[pa.Table]:
+        ended.wait()
+        yield from ()
+
+    cuts = geometry(rows=70, batch=32)
+    arrivals = Arrivals(blocks(), cuts, rank=0, workers=1, last_superblock=3)
+    # The first batch is fetched in the background; later ones are not.
+    waits = (lambda: next(begin_early(blocks()), None), lambda: arrivals.take(0))  # type: ignore[arg-type] # no batch comes
+    with ThreadPoolExecutor(len(waits)) as pool:
+        threads = []
+
+        def run(wait: Callable[[], object]) -> None:
+            threads.append(threading.get_ident())
+            with contextlib.suppress(Exception):  # that nothing comes is no matter here
+                wait()
+
+        for wait in waits:
+            pool.submit(run, wait)
+        try:
+            eventually(lambda: len(threads) == 2 and all(map(_waits, threads)))
+        finally:
+            ended.set()
+
+
+def _waits(thread: int) -> bool:
+    with tempfile.TemporaryFile("w+") as file:
+        faulthandler.dump_traceback(file, all_threads=True)
+        file.seek(0)
+        return waits_for_data(stack_of(file.read(), thread))
 
 
 def test_the_innermost_call_of_the_users_code_is_named() -> None:
