@@ -11,13 +11,13 @@ from orchestrator.units import Duration
 Budget = Annotated[int, Strict(), Field(ge=-1, le=LARGEST_COUNT)]
 
 
-def _long_enough(timeout: float) -> float:
-    if timeout < 1:
-        raise ValueError('wanted at least 1s, or "off"')
+def _long_enough(timeout: float | Literal["off"]) -> float | Literal["off"]:
+    if timeout != "off" and timeout < 1:
+        raise ValueError('wanted at least "1s", or "off"')
     return timeout
 
 
-HangTimeout = Annotated[Duration, AfterValidator(_long_enough)]
+HangTimeout = Annotated[Duration | Literal["off"], AfterValidator(_long_enough)]
 
 
 class FailureSpec(SpecModel):
@@ -62,7 +62,7 @@ class FailureSpec(SpecModel):
         json_schema_extra={"default": "5m"},
     )
 
-    hang_timeout: HangTimeout | Literal["off"] = Field(
+    hang_timeout: HangTimeout = Field(
         default=1200.0,
         description="How long no worker may get any further, until the one that holds up the "
         "others is named with its stack, and all are restarted; to be longer than the longest "

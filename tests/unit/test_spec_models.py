@@ -23,6 +23,7 @@ from orchestrator.spec import (
     ValidationPoolSpec,
     WindowShuffle,
 )
+from orchestrator.spec.failure import FailureSpec
 from orchestrator.units import Interval
 
 
