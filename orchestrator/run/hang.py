@@ -99,6 +99,8 @@ class HangJudge:
         ]
         if frozen:
             suspects = tuple(sorted(frozen))
+            # Its own last beat may be older than its last steps.
+            step = min((running[rank].beat.step for rank in running.keys() - frozen), default=step)
             return Verdict(suspects=suspects, frozen=True, seconds=stalled_s, step=step)
         # All ranks begin the same collectives in the same order. Who has begun fewer than the
         # others has not come to where they wait.

@@ -84,12 +84,13 @@ def test_all_are_suspects_where_none_is_behind() -> None:
 def test_a_rank_of_which_nothing_runs_is_the_suspect_whatever_it_has_begun() -> None:
     group = Group()
     group.train(0, step=5, collectives=15)
-    group.train(2, step=5, collectives=16)
+    group.train(1, step=5, collectives=15)
+    group.train(2, step=3, collectives=16)
     group.watch(EVERY_S)
     group.frozen = {2}
     verdict = group.watch(2 * LIMIT_S)
     assert verdict is not None
-    assert (verdict.suspects, verdict.frozen) == ((2,), True)
+    assert (verdict.suspects, verdict.frozen, verdict.step) == ((2,), True, 5)
 
 
 def test_a_rank_that_ran_again_before_the_end_is_not_the_suspect() -> None:
