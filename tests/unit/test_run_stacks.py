@@ -70,6 +70,10 @@ class Hanging:
             stacks=stack_path(self.folder, 1),
         )
 
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
     def stop(self) -> None:
         self.process.send_signal(signal.SIGSTOP)
         status = psutil.Process(self.process.pid).status
@@ -91,8 +95,7 @@ class Hanging:
 def hanging(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Hanging]:
     found = Hanging(tmp_path, request.param)
     yield found
-    found.process.kill()
-    found.process.wait()
+    found.end()
 
 
 def in_function(hanging: Hanging, name: str) -> None:
@@ -153,7 +156,7 @@ def test_the_watch_names_the_stopped_rank_and_ends_it(
     )
     assert not left.exists()
     hanging = Hanging(tmp_path, "sleep")
-    request.addfinalizer(hanging.process.kill)
+    request.addfinalizer(hanging.end)
     hanging.stop()
     # The neighbour waits in a collective, and beats; without a process of its own.
     neighbour = Beat(
@@ -164,7 +167,7 @@ def test_the_watch_names_the_stopped_rank_and_ends_it(
         birth=0.0,
         thread=1,
         count=0,
-        step=6,
+        step=5,
         collectives=1,
         validated=0,
     )
