@@ -1,8 +1,6 @@
 """`python -m orchestrator`."""
 
-import sys
-
-from orchestrator.cli.main import main
+from orchestrator.cli.main import command
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

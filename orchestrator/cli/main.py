@@ -5,7 +5,9 @@ import difflib
 import importlib
 import os
 import sys
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Protocol, cast
 
 from orchestrator import __version__
@@ -29,6 +31,7 @@ VERBS = {
     "schema": ("orchestrator.cli.schema", "print the JSON Schema of job specs"),
 }
 INTERRUPTED = 130
+_APART = "orchestrator.run.apart"
 USAGE = 2
 
 
@@ -38,6 +41,18 @@ class Verb(Protocol):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
 
     def run(self, args: argparse.Namespace) -> int: ...
+
+
+def command() -> None:
+    """The process of a shell's command: `main`, and an end with its exit code."""
+    code = main()
+    # Only a verb that has started Ray has more than one, and may leave one in its hands.
+    if threading.active_count() > 1 and importlib.import_module(_APART).left_at_work():
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(BrokenPipeError):  # a reader that is gone is no news at the end
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
