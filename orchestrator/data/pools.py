@@ -29,8 +29,13 @@ def pool_workers() -> list[PoolWorker]:
             restarts=int(actor["NumRestarts"]),
         )
         for actor in cluster_state.actors().values()
-        if actor["JobID"] == job and str(actor["ActorClassName"]).startswith(_PREFIX)
+        if actor["JobID"] == job and is_pool(str(actor["ActorClassName"]))
     ]
+
+
+def is_pool(class_name: str) -> bool:
+    """Whether an actor of such a class, in Ray's words, is a preprocessing worker."""
+    return class_name.startswith(_PREFIX)
 
 
 def describe_pools(workers: list[PoolWorker]) -> str:

@@ -27,6 +27,7 @@ from orchestrator.run.fit import fit
 from orchestrator.run.interrupt import Interrupts
 from orchestrator.run.lease import Lease
 from orchestrator.run.measuring import CostProbe
+from orchestrator.run.node_loss import NodeLosses
 from orchestrator.run.other_versions import other_versions
 from orchestrator.run.preprocessing import Preprocessing
 from orchestrator.run.recovery import Recovery
@@ -53,6 +54,7 @@ class Driver:
         self._preprocessing = Preprocessing(plan, directory, events)
         self._probe = CostProbe(directory, events)
         self._recovery = Recovery(plan.spec.failure, directory, events)
+        self._node_losses = NodeLosses()
 
     def begin(self) -> None:
         """Starts what can be done while Ray starts."""
@@ -83,6 +85,7 @@ class Driver:
         number = max((a.driver for a in self._directory.attempts.all()), default=0) + 1
         while True:
             attempt = self._begin(number)
+            self._node_losses.begin()
             try:
                 watch = self._watch(attempt, interrupts, say)
                 with interrupts.noted():
@@ -95,7 +98,7 @@ class Driver:
                 failure = describe_failure(error, step=attempt.step)
                 if isinstance(failure.cause, StopRequested):
                     raise failure.cause from error
-                failure = self._recovery.tell(failure, attempt)
+                failure = self._recovery.tell(self._node_losses.named(failure), attempt)
                 if rewind(self._plan, self._directory.path, failure, attempt.number, self._events):
                     continue
                 self._recovery.go_on(failure, error)
