@@ -30,6 +30,7 @@ from orchestrator.run.measuring import CostProbe
 from orchestrator.run.node_loss import NodeLosses
 from orchestrator.run.other_versions import other_versions
 from orchestrator.run.preprocessing import Preprocessing
+from orchestrator.run.preprocessing_deaths import PreprocessingDeaths
 from orchestrator.run.recovery import Recovery
 from orchestrator.run.rewind import rewind
 from orchestrator.run.starvation import StarvationWatch, find_shortage
@@ -55,6 +56,7 @@ class Driver:
         self._probe = CostProbe(directory, events)
         self._recovery = Recovery(plan.spec.failure, directory, events)
         self._node_losses = NodeLosses()
+        self._deaths = PreprocessingDeaths(plan.spec.failure, directory, events)
 
     def begin(self) -> None:
         """Starts what can be done while Ray starts."""
@@ -92,9 +94,11 @@ class Driver:
                     fitted = self._preprocessing.of(attempt, check=watch.check)
                     self._tune(fitted, watch.check)
                     fit(self._plan, self._directory, attempt, fitted, check=watch.check)
+                    self._deaths.note(attempt.number)
             except (TrainingFailedError, RayError) as error:
                 # Of a run that is another driver's by now, the failures are no news.
                 self._lease.check()
+                self._deaths.note(attempt.number)
                 failure = describe_failure(error, step=attempt.step)
                 if isinstance(failure.cause, StopRequested):
                     raise failure.cause from error
@@ -162,6 +166,7 @@ class Driver:
             interrupts,
             starvation,
             still_ours=self._lease.check,
+            deaths=lambda: self._deaths.check(attempt.number),
             say=say,
         )
 

@@ -20,6 +20,7 @@ class AttemptWatch:
 
     Args:
         still_ours: raises once another driver has taken the run over.
+        deaths: looks at the preprocessing workers; raises where they died too often.
         say: shows the user what is being waited for.
     """
 
@@ -31,6 +32,7 @@ class AttemptWatch:
         starvation: StarvationWatch,
         *,
         still_ours: Callable[[], None],
+        deaths: Callable[[], None],
         say: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -39,6 +41,7 @@ class AttemptWatch:
         self._interrupts = interrupts
         self._starvation = starvation
         self._still_ours = still_ours
+        self._deaths = deaths
         self._say = say
         self._clock = clock
         self._events = JsonLinesTail(directory.events)
@@ -53,7 +56,8 @@ class AttemptWatch:
             KeyboardInterrupt: the user wants an end, and there is nothing to save, or no time left.
             StopRequested: the workers have saved and stopped, and Ray does not tell.
             ClusterError: the workers have found no place for too long.
-            JobFailedError: another driver has taken the run over.
+            JobFailedError: another driver has taken the run over, or a preprocessing worker has
+                died too often.
         """
         self._still_ours()
         for event in self._events.new():
@@ -63,6 +67,7 @@ class AttemptWatch:
             self._heed()
         else:
             self._starvation.check()
+            self._deaths()
 
     def _take(self, event: str) -> None:
         if event == "training-started":
