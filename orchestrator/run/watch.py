@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 from orchestrator.jsonl import JsonLinesTail
 from orchestrator.run.directory import RunDirectory, replace_file
+from orchestrator.run.failure import Failure
+from orchestrator.run.hang_watch import HangWatch
 from orchestrator.run.interrupt import Interrupts
 from orchestrator.run.starvation import StarvationWatch
 from orchestrator.train.stop import STOP_FILE, StopRequested
@@ -22,6 +24,7 @@ class AttemptWatch:
         still_ours: raises once another driver has taken the run over.
         deaths: looks at the preprocessing workers; raises where they died too often.
         say: shows the user what is being waited for.
+        hangs: None where no hang is looked for.
     """
 
     def __init__(
@@ -34,6 +37,7 @@ class AttemptWatch:
         still_ours: Callable[[], None],
         deaths: Callable[[], None],
         say: Callable[[str], None],
+        hangs: HangWatch | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._directory = directory
@@ -43,6 +47,7 @@ class AttemptWatch:
         self._still_ours = still_ours
         self._deaths = deaths
         self._say = say
+        self._hangs = hangs
         self._clock = clock
         self._events = JsonLinesTail(directory.events)
         self._training = False
@@ -68,6 +73,17 @@ class AttemptWatch:
         else:
             self._starvation.check()
             self._deaths()
+            if self._hangs is not None:
+                self._hangs.check()
+
+    def hang(self, *, step: int) -> Failure | None:
+        """What the attempt failed of, where a worker of it hung."""
+        return None if self._hangs is None else self._hangs.failure(step=step)
+
+    def close(self) -> None:
+        """Removes what the workers left for it."""
+        if self._hangs is not None:
+            self._hangs.close()
 
     def _take(self, event: str) -> None:
         if event == "training-started":

@@ -38,8 +38,12 @@ def test_each_class_sums_up_its_own_failures() -> None:
 
 
 def replaced(time: float, deaths: int) -> Event:
-    fields = {"class": "preprocessing", "deaths": deaths, "pool": "MapWorker(x)", "nodes": []}
-    return Event(time=time, event="preprocessing-death", attempt=1, fields=fields)
+    return Event(
+        time=time,
+        event="preprocessing-death",
+        attempt=1,
+        fields={"class": "preprocessing", "deaths": deaths, "pool": "MapWorker(x)", "nodes": []},
+    )
 
 
 def test_a_worker_that_was_replaced_is_told_and_cost_no_time() -> None:
