@@ -12,11 +12,20 @@ _PREFIX = "MapWorker"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PoolWorker:
-    """One actor of a pool: `state` in Ray's words, `restarts` how often it was started again."""
+    """One actor of a pool.
 
+    Attributes:
+        number: Ray's id of the actor, the same after a restart.
+        state: in Ray's words.
+        restarts: how often it was started again.
+        node: where it is or was, empty while it has no place.
+    """
+
+    number: str
     pool: str
     state: str
     restarts: int
+    node: str
 
 
 def pool_workers() -> list[PoolWorker]:
@@ -24,13 +33,20 @@ def pool_workers() -> list[PoolWorker]:
     job = ray.get_runtime_context().get_job_id()
     return [
         PoolWorker(
+            number=str(actor["ActorID"]),
             pool=str(actor["ActorClassName"]),
             state=str(actor["State"]),
             restarts=int(actor["NumRestarts"]),
+            node=_place(str(actor["Address"]["IPAddress"]), str(actor["Address"]["NodeID"])),
         )
         for actor in cluster_state.actors().values()
-        if actor["JobID"] == job and str(actor["ActorClassName"]).startswith(_PREFIX)
+        if actor["JobID"] == job and is_pool(str(actor["ActorClassName"]))
     ]
+
+
+def is_pool(class_name: str) -> bool:
+    """Whether an actor of such a class, in Ray's words, is a preprocessing worker."""
+    return class_name.startswith(_PREFIX)
 
 
 def describe_pools(workers: list[PoolWorker]) -> str:
@@ -48,6 +64,10 @@ def describe_pools(workers: list[PoolWorker]) -> str:
     if not restarts:
         return text
     return f"{text}; they have died {'once' if restarts == 1 else f'{restarts} times'} so far"
+
+
+def _place(host: str, node: str) -> str:
+    return f"{host} (id {node[:12]})" if host else ""
 
 
 def _counted(count: int) -> str:

@@ -20,6 +20,7 @@ _STYLES = {
     "memory": "yellow",
     "rewound": "yellow",
     "skipped": "yellow",
+    "replaced": "yellow",
     "failed": "bold red",
     "died": "bold red",
     "finished": "bold green",
@@ -72,6 +73,8 @@ def of_event(event: Event, *, total_steps: int) -> Happening:
             details = f"attempt {event.attempt}: {one_line(str(fields.get('reason')))}"
         case "driver-died":
             word, details = "died", one_line(str(fields.get("reason")))
+        case "preprocessing-death":
+            word, details = "replaced", _replaced(event)
         case "checkpoint":
             word, details = "checkpoint", _checkpoint(event)
         case "checkpoint-set-aside":
@@ -182,6 +185,13 @@ def _rewound(event: Event) -> str:
         f"to the newest checkpoint; the step will be left out (rewind {fields.get('rewinds')} of"
         f" {fields.get('max_rewinds')})"
     )
+
+
+def _replaced(event: Event) -> str:
+    deaths, nodes = event.fields.get("deaths"), event.fields.get("nodes")
+    who = "a preprocessing worker" if deaths == 1 else f"{deaths} preprocessing workers"
+    where = f" on {', '.join(map(str, nodes))}" if isinstance(nodes, list) and nodes else ""
+    return f"{who} died{where}, without a restart ({event.fields.get('pool')})"
 
 
 def _waiting(event: Event) -> str:

@@ -29,8 +29,10 @@ from orchestrator.run.hang_watch import open_hang_watch
 from orchestrator.run.interrupt import Interrupts
 from orchestrator.run.lease import Lease
 from orchestrator.run.measuring import CostProbe
+from orchestrator.run.node_loss import NodeLosses
 from orchestrator.run.other_versions import other_versions
 from orchestrator.run.preprocessing import Preprocessing
+from orchestrator.run.preprocessing_deaths import PreprocessingDeaths
 from orchestrator.run.recovery import Recovery
 from orchestrator.run.rewind import rewind
 from orchestrator.run.starvation import StarvationWatch, find_shortage
@@ -55,6 +57,8 @@ class Driver:
         self._preprocessing = Preprocessing(plan, directory, events)
         self._probe = CostProbe(directory, events)
         self._recovery = Recovery(plan.spec.failure, directory, events)
+        self._node_losses = NodeLosses()
+        self._deaths = PreprocessingDeaths(plan.spec.failure, directory, events)
 
     def begin(self) -> None:
         """Starts what can be done while Ray starts."""
@@ -85,21 +89,24 @@ class Driver:
         number = max((a.driver for a in self._directory.attempts.all()), default=0) + 1
         while True:
             attempt = self._begin(number)
+            self._node_losses.begin()
             watch = self._watch(attempt, interrupts, say)
             try:
                 with interrupts.noted():
                     fitted = self._preprocessing.of(attempt, check=watch.check)
                     self._tune(fitted, watch.check)
                     fit(self._plan, self._directory, attempt, fitted, check=watch.check)
+                    self._deaths.note(attempt.number)
             except (TrainingFailedError, RayError) as error:
                 # Of a run that is another driver's by now, the failures are no news.
                 self._lease.check()
+                self._deaths.note(attempt.number)
                 failure = watch.hang(step=attempt.step) or describe_failure(
                     error, step=attempt.step
                 )
                 if isinstance(failure.cause, StopRequested):
                     raise failure.cause from error
-                failure = self._recovery.tell(failure, attempt)
+                failure = self._recovery.tell(self._node_losses.named(failure), attempt)
                 if rewind(self._plan, self._directory.path, failure, attempt.number, self._events):
                     continue
                 self._recovery.go_on(failure, error)
@@ -165,6 +172,7 @@ class Driver:
             interrupts,
             starvation,
             still_ours=self._lease.check,
+            deaths=lambda: self._deaths.check(attempt.number),
             say=say,
             hangs=open_hang_watch(
                 self._plan.spec.failure.hang_timeout,

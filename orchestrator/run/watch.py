@@ -22,6 +22,7 @@ class AttemptWatch:
 
     Args:
         still_ours: raises once another driver has taken the run over.
+        deaths: looks at the preprocessing workers; raises where they died too often.
         say: shows the user what is being waited for.
         hangs: None where no hang is looked for.
     """
@@ -34,6 +35,7 @@ class AttemptWatch:
         starvation: StarvationWatch,
         *,
         still_ours: Callable[[], None],
+        deaths: Callable[[], None],
         say: Callable[[str], None],
         hangs: HangWatch | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -43,6 +45,7 @@ class AttemptWatch:
         self._interrupts = interrupts
         self._starvation = starvation
         self._still_ours = still_ours
+        self._deaths = deaths
         self._say = say
         self._hangs = hangs
         self._clock = clock
@@ -58,7 +61,8 @@ class AttemptWatch:
             KeyboardInterrupt: the user wants an end, and there is nothing to save, or no time left.
             StopRequested: the workers have saved and stopped, and Ray does not tell.
             ClusterError: the workers have found no place for too long.
-            JobFailedError: another driver has taken the run over.
+            JobFailedError: another driver has taken the run over, or a preprocessing worker has
+                died too often.
         """
         self._still_ours()
         for event in self._events.new():
@@ -68,6 +72,7 @@ class AttemptWatch:
             self._heed()
         else:
             self._starvation.check()
+            self._deaths()
             if self._hangs is not None:
                 self._hangs.check()
 

@@ -29,9 +29,9 @@ class FailureSpec(SpecModel):
         "ran out of memory, or after an exception of it; -1 is without limit.",
     )
     preprocessing_restarts: Budget = Field(
-        default=3,
-        description="Restarts after the loss of what feeds the workers, such as the split "
-        "coordinator. A preprocessing worker is replaced without a restart.",
+        default=5,
+        description="Restarts after the loss of the split coordinator, and deaths of one and the "
+        "same preprocessing worker, which Ray replaces without a restart.",
     )
     node_restarts: Budget = Field(
         default=10, description="Restarts after the loss of a node with workers on it."

@@ -37,6 +37,29 @@ def test_each_class_sums_up_its_own_failures() -> None:
     ]
 
 
+def replaced(time: float, deaths: int) -> Event:
+    return Event(
+        time=time,
+        event="preprocessing-death",
+        attempt=1,
+        fields={"class": "preprocessing", "deaths": deaths, "pool": "MapWorker(x)", "nodes": []},
+    )
+
+
+def test_a_worker_that_was_replaced_is_told_and_cost_no_time() -> None:
+    events = [training(1.0), replaced(5.0, 1), replaced(9.0, 2)]
+    (cost,) = fault_costs(events)
+    assert (cost.kind, cost.count, cost.replaced, cost.seconds_down) == ("preprocessing", 0, 3, 0)
+    assert in_words([cost]) == ["3 preprocessing: replaced without a restart"]
+    lost = failed(10.0, "preprocessing", 1, 2.0, name="attempt-failed")
+    # A replacement on the way does not end the time until training goes on.
+    (cost,) = fault_costs([*events, lost, replaced(12.0, 1), training(14.0)])
+    assert in_words([cost]) == [
+        "1 preprocessing: 1 step and 2s of work lost, 4s until training went on, 4 more replaced"
+        " without a restart"
+    ]
+
+
 def test_a_run_of_before_these_classes_and_one_without_trouble_cost_nothing() -> None:
     old = Event(time=1.0, event="attempt-failed", attempt=1, fields={"reason": "x"})
     assert fault_costs([]) == fault_costs([old]) == ()

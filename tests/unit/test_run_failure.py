@@ -345,7 +345,7 @@ RESTART = "restart"
         (failure("node"), account(worker=9, node=1), RESTART),
         (failure("node"), account(node=11), "failure.node_restarts (10) is used up"),
         (failure("preemption"), account(preemption=500), RESTART),
-        (failure("preprocessing"), account(preprocessing=4), "failure.preprocessing_restarts (3)"),
+        (failure("preprocessing"), account(preprocessing=6), "failure.preprocessing_restarts (5)"),
         (failure("hang"), account(hang=4), "failure.hang_restarts (3)"),
         (failure("oom"), account(oom=2), "failure.oom_restarts (1)"),
         (failure("bad_data", "bad row"), account(bad_data=1), "bad row"),

@@ -24,6 +24,7 @@ class Attempt:
         self.now = 0.0
         self.said: list[str] = []
         self.looks = 0
+        self.died_too_often = False
         self.taken_over = False
         self.interrupts = Interrupts(at_once=lambda: None)
         starvation = StarvationWatch(self._look, self.said.append, limit_s=60.0)
@@ -33,12 +34,17 @@ class Attempt:
             self.interrupts,
             starvation,
             still_ours=self._still_ours,
+            deaths=self._count_deaths,
             say=self.said.append,
             clock=lambda: self.now,
         )
 
     def _look(self) -> None:
         self.looks += 1
+
+    def _count_deaths(self) -> None:
+        if self.died_too_often:
+            raise JobFailedError("died too often")
 
     def _still_ours(self) -> None:
         if self.taken_over:
@@ -73,6 +79,18 @@ def test_a_run_that_is_another_drivers_by_now_is_left_to_it(attempt: Attempt) ->
     attempt.taken_over = True
     with pytest.raises(JobFailedError, match="taken over"):
         attempt.watch.check()
+
+
+def test_deaths_among_the_preprocessing_workers_may_end_it_but_no_last_save(
+    attempt: Attempt,
+) -> None:
+    attempt.tell("training-started")
+    attempt.died_too_often = True
+    with pytest.raises(JobFailedError, match="died too often"):
+        attempt.watch.check()
+    attempt.interrupt()
+    attempt.watch.check()
+    assert attempt.request.exists()
 
 
 def test_a_signal_before_training_has_begun_ends_the_wait(attempt: Attempt) -> None:

@@ -76,7 +76,10 @@ def test_the_thread_ends_with_its_context(recorder: Recorder) -> None:
 
 
 def workers(*states: str, restarts: int = 0) -> list[PoolWorker]:
-    return [PoolWorker(pool="MapWorker(x)", state=state, restarts=restarts) for state in states]
+    return [
+        PoolWorker(number=f"{n}", pool="MapWorker(x)", state=state, restarts=restarts, node="")
+        for n, state in enumerate(states)
+    ]
 
 
 @pytest.mark.parametrize(
