@@ -81,13 +81,19 @@ class JobPlan:
         """
         return self._again(self.resources.capacity, cost=cost, workers=self.workers)
 
-    def on(self, capacity: ClusterCapacity) -> "JobPlan":
+    def on(self, capacity: ClusterCapacity, *, most: int | None = None) -> "JobPlan":
         """The plan for another cluster, with as many workers as that has room for.
+
+        Args:
+            most: no more than these, by default those of the spec.
 
         Raises:
             PlanError: it has no room for the fewest.
         """
-        return self._again(capacity, cost=self.cost, workers=None)
+        plan = self._again(capacity, cost=self.cost, workers=None)
+        if most is None or plan.workers <= most:
+            return plan
+        return self._again(capacity, cost=self.cost, workers=most)
 
     def _again(
         self, capacity: ClusterCapacity, *, cost: MeasuredCost | None, workers: int | None

@@ -49,6 +49,18 @@ class AttemptTrainer(DataParallelTrainer):
       a dashboard, which an embedded Ray lacks, and stays behind for ever.
     """
 
+    _controller: _Controller | None = None
+    _ended = False
+
+    def end(self) -> None:
+        """Ends what `fit` has not come to the end of, where nobody waits for that any more.
+
+        Left alone, its controller would go on looking for places for its workers.
+        """
+        self._ended = True
+        if self._controller is not None:
+            ray.kill(self._controller)
+
     def _create_default_callbacks(self) -> list[RayTrainCallback]:
         callbacks = super()._create_default_callbacks()
         left_out = (DatasetsCallback, PlacementGroupCleanerCallback)
@@ -59,8 +71,13 @@ class AttemptTrainer(DataParallelTrainer):
         actor = ray.remote(TrainController).options(num_cpus=0, label_selector=here)
         # Ray's types take the methods of an actor for those of its class.
         controller = cast("_Controller", actor.remote(**arguments))
+        self._controller = controller
+        if self._ended:
+            self.end()
         ray.get(controller.run.remote())
-        return ray.get(controller.get_result.remote())
+        result = ray.get(controller.get_result.remote())
+        self._controller = None
+        return result
 
 
 class _InheritedEnvironment(WorkerGroupCallback):

@@ -3,7 +3,8 @@
 import time
 from collections.abc import Callable
 
-from orchestrator.jsonl import JsonLinesTail
+from orchestrator.jsonl import JsonLinesTail, JsonObject
+from orchestrator.run.attempt_scaling import AttemptScaling
 from orchestrator.run.directory import RunDirectory, replace_file
 from orchestrator.run.interrupt import Interrupts
 from orchestrator.run.starvation import StarvationWatch
@@ -21,6 +22,7 @@ class AttemptWatch:
     Args:
         still_ours: raises once another driver has taken the run over.
         say: shows the user what is being waited for.
+        scaling: what follows from nodes that come and go; None where none does.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class AttemptWatch:
         *,
         still_ours: Callable[[], None],
         say: Callable[[str], None],
+        scaling: AttemptScaling | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._directory = directory
@@ -40,6 +43,7 @@ class AttemptWatch:
         self._starvation = starvation
         self._still_ours = still_ours
         self._say = say
+        self._scaling = scaling
         self._clock = clock
         self._events = JsonLinesTail(directory.events)
         self._training = False
@@ -53,29 +57,35 @@ class AttemptWatch:
             KeyboardInterrupt: the user wants an end, and there is nothing to save, or no time left.
             StopRequested: the workers have saved and stopped, and Ray does not tell.
             ClusterError: the workers have found no place for too long.
+            RescaleError: there will be none for so many of them.
             JobFailedError: another driver has taken the run over.
         """
         self._still_ours()
         for event in self._events.new():
             if event.get("attempt") == self._attempt:
-                self._take(str(event.get("event")))
+                self._take(event)
+        stopped = self._stopped_at
+        if stopped is not None and self._clock() - stopped > STOPPED_LIMIT_S:
+            raise StopRequested("stopped after the last checkpoint")
         if self._interrupts.asked:
             self._heed()
         else:
+            if self._scaling is not None:
+                self._scaling.check()
             self._starvation.check()
 
-    def _take(self, event: str) -> None:
-        if event == "training-started":
+    def _take(self, event: JsonObject) -> None:
+        if event.get("event") == "training-started":
             self._training = True
-        elif event == "stopped":
+        elif event.get("event") == "stopped":
             self._stopped_at = self._clock()
+        if self._scaling is not None:
+            self._scaling.took(event)
 
     def _heed(self) -> None:
         if not self._training:
             raise KeyboardInterrupt
         if self._stopped_at is not None:
-            if self._clock() - self._stopped_at > STOPPED_LIMIT_S:
-                raise StopRequested("stopped after the last checkpoint")
             return
         if self._asked_at is None:
             self._asked_at = self._clock()
