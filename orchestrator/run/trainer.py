@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import ray
 from ray._raylet import RAY_NODE_ID_KEY  # type: ignore[attr-defined] # compiled, untyped
@@ -25,6 +25,9 @@ from ray.train.v2.api.callback import RayTrainCallback
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.util import placement_group_table, remove_placement_group
 from ray.util.placement_group import PlacementGroup
+
+if TYPE_CHECKING:
+    from ray.actor import ActorHandle
 
 # As long as Ray's own backend waits for workers to leave their group.
 _LEAVE_S = 30.0
@@ -59,7 +62,7 @@ class AttemptTrainer(DataParallelTrainer):
         """
         self._ended = True
         if self._controller is not None:
-            ray.kill(self._controller)
+            ray.kill(cast("ActorHandle[object]", self._controller))
 
     def _create_default_callbacks(self) -> list[RayTrainCallback]:
         callbacks = super()._create_default_callbacks()

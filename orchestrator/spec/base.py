@@ -95,10 +95,11 @@ def elastic_range(value: object) -> tuple[int, int]:
     Raises:
         ValueError: The value is no range with 1 <= min <= max.
     """
-    if isinstance(value, Mapping):
-        value = (value["min"], value["max"]) if value.keys() == {"min", "max"} else None
+    pair: object = value if isinstance(value, int) else None
+    if isinstance(value, Mapping) and value.keys() == {"min", "max"}:
+        pair = value["min"], value["max"]
     try:
-        return worker_range(value)
+        return worker_range(pair)
     except ValueError:
         raise ValueError(
             "wanted a whole number greater than 0, or {min: n, max: m} with 1 <= n <= m"
