@@ -175,12 +175,10 @@ ElasticRange = Annotated[
         {
             "type": ["integer", "object"],
             "minimum": 1,
-            "properties": {
-                "min": {"type": "integer", "minimum": 1},
-                "max": {"type": "integer", "minimum": 1},
-            },
-            "required": ["min", "max"],
+            # With `properties` it would be a section of its own in the reference.
+            "patternProperties": {"^(min|max)$": {"type": "integer", "minimum": 1}},
             "additionalProperties": False,
+            "minProperties": 2,
             "format": "elastic-range",
         }
     ),
