@@ -70,7 +70,6 @@ class JobPlan:
             fitted={fit.use for fit in self.fitted},
             counts=counts,
             cost=self.cost,
-            workers=self.workers,
         )
 
     def measured(self, cost: MeasuredCost) -> "JobPlan":
@@ -155,7 +154,6 @@ def build_plan(
     fitted: Collection[str] = (),
     counts: Mapping[Split, Counts] | None = None,
     cost: MeasuredCost | None = None,
-    workers: int | None = None,
 ) -> JobPlan:
     """The plan of a job.
 
@@ -164,7 +162,6 @@ def build_plan(
         fitted: those of the transforms whose class is a fitted one.
         counts: how many units each row gives, where that has been counted.
         cost: of the training rows, once that has been measured.
-        workers: those of training; by default as many of the spec's range as there is room for.
 
     Raises:
         PlanError: what was asked for cannot be done, with every reason.
@@ -185,7 +182,7 @@ def build_plan(
         capacity=capacity,
         fitted=fitted,
         cost=cost,
-        workers=workers,
+        workers=None,
     )
 
 

@@ -40,7 +40,9 @@ class AttemptScaling:
     Args:
         noticed: nodes whose end has been told of before; those of this attempt are added. If the
             workers get their places on such a node again, there are no others for them.
-        look, hosts: the nodes, and how many training workers each of them has.
+        look: the nodes, some of which Ray may still take for living ones.
+        reach: whether a node answers.
+        hosts: how many training workers each node has, by its number.
         ask: asks the workers for a last checkpoint and their end.
         tell: writes an event.
 
@@ -56,6 +58,7 @@ class AttemptScaling:
         *,
         noticed: MutableSet[str],
         look: Callable[[], Sequence[NodeState]],
+        reach: Callable[[NodeState], bool],
         hosts: Callable[[], Mapping[str, int]],
         ask: Callable[[], None],
         tell: Callable[[str, JsonObject], None],
@@ -66,6 +69,7 @@ class AttemptScaling:
         self._plan = plan
         self._noticed = noticed
         self._look = look
+        self._reach = reach
         self._hosts = hosts
         self._ask = ask
         self._tell = tell
@@ -147,8 +151,13 @@ class AttemptScaling:
         if not self._growth.ripe(now):
             return
         scaling, workers = self._plan.spec.scaling, self._plan.workers
-        free = [node.free for node in nodes if node.stays]
-        more = room_for(scaling, free, most=scaling.most_workers - workers)
+        most = scaling.most_workers - workers
+        roomy = [
+            node
+            for node in nodes
+            if node.stays and room_for(scaling, [node.free], most=1) and self._reach(node)
+        ]
+        more = room_for(scaling, [node.free for node in roomy], most=most)
         possible = min(workers + more, self._fitting(nodes)) if more else workers
         if self._growth.wanted(possible, now):
             self._end(Stop(kind="growth", why=f"the cluster has room for {possible} workers"))
@@ -156,7 +165,7 @@ class AttemptScaling:
     def _shrink(self, nodes: Sequence[NodeState]) -> None:
         """Ends an attempt that will not get its places, where one with fewer workers might."""
         workers, least = self._plan.workers, self._plan.spec.scaling.least_workers
-        possible = self._fitting(nodes)
+        possible = self._fitting([node for node in nodes if self._reach(node)])
         if possible >= workers and self._starved:
             # Others hold what it lacks, and what they leave is seen once its own is free again.
             possible = workers - 1

@@ -78,7 +78,8 @@ def answers(node: NodeState) -> bool:
 
 def capacity_of_states(nodes: Sequence[NodeState], *, free: bool) -> ClusterCapacity:
     """What the nodes that stay offer, or what is free of that."""
-    offers = tuple((node.free if free else node.total) for node in nodes if node.stays)
+    staying = [node for node in nodes if node.stays]
+    offers = tuple(node.free if free else node.total for node in staying)
     cpus = sum(node.cpus for node in offers)
     return ClusterCapacity(
         cpus=cpus,
@@ -86,6 +87,10 @@ def capacity_of_states(nodes: Sequence[NodeState], *, free: bool) -> ClusterCapa
         cores=max(1, int(cpus)),
         embedded=False,
         nodes=offers,
+        free=Node(
+            cpus=sum(node.free.cpus for node in staying),
+            gpus=sum(node.free.gpus for node in staying),
+        ),
     )
 
 

@@ -107,6 +107,7 @@ class Scaler:
             plan,
             noticed=self._noticed,
             look=self._look,
+            reach=self._reach,
             hosts=self._hosts,
             ask=lambda: replace_file(self._directory.path / STOP_FILE, str(attempt.number)),
             tell=tell,

@@ -129,16 +129,13 @@ def test_places_that_an_attempt_has_just_left_are_waited_for(cluster: Cluster) -
     assert cluster.slept == pytest.approx(SETTLE_S, abs=0.5)
 
 
-def test_nodes_that_go_or_do_not_answer_have_no_room(cluster: Cluster) -> None:
+def test_nodes_that_go_or_do_not_answer_have_no_room_but_the_fewest_wait(cluster: Cluster) -> None:
     cluster.nodes = [node("1", 4, free=4), node("2", 2, free=2, deadline=0.0)]
     assert cluster.sized() == 2
     cluster.nodes = [node("1", 4, free=4), node("2", 2, free=2)]
     cluster.gone = {"2" * 8}
     assert cluster.sized() == 2
-
-
-def test_without_room_for_the_fewest_these_wait(cluster: Cluster) -> None:
-    cluster.nodes = [node("1", 2, free=2)]
+    cluster.gone = {"1" * 8, "2" * 8}
     assert cluster.sized() == 1
 
 
@@ -175,7 +172,8 @@ def test_room_that_others_hold_is_no_reason_to_stop(cluster: Cluster) -> None:
     cluster.sized()
     _, watch = cluster.begin()
     watch.took(started(1.0))
-    cluster.nodes = [node("1", 4, free=0), node("2", 2, free=0.5)]
+    cluster.nodes = [node("1", 4, free=0), node("2", 2, free=0.5), node("3", 9, free=9)]
+    cluster.gone = {"3" * 8}  # Ray does not know yet.
     cluster.look(watch, seconds=60)
     assert cluster.request() is None
 
