@@ -50,6 +50,7 @@ class AttemptScaling:
         stop: why the workers have been asked to stop, None while they have not.
         stopped_at: when they have said that they have, Unix time.
         ceiling: the most workers that the next attempt is to have, None where that is open.
+        nodes: those that were alive at the last look.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class AttemptScaling:
         self.stop: Stop | None = None
         self.stopped_at: float | None = None
         self.ceiling: int | None = None
+        self.nodes: Sequence[NodeState] = ()
 
     def took(self, event: JsonObject) -> None:
         """Takes an event of this attempt."""
@@ -108,7 +110,7 @@ class AttemptScaling:
         if self.stop is not None or now - self._looked_at < LOOK_EVERY_S:
             return
         self._looked_at = now
-        nodes = self._look()
+        nodes = self.nodes = self._look()
         if (going := self._notice(nodes)) is not None:
             self._end(going)
         elif not self._plan.spec.scaling.elastic:

@@ -141,10 +141,16 @@ class Scaler:
         return Failure(reason=why, step=attempt.step, died=True, kind="preemption")
 
     def failed(self, failure: Failure, attempt: Attempt) -> Failure:
-        """The failure of an attempt, which is no surprise where its node was to be taken away."""
+        """The failure of an attempt, by what is known of its nodes: the workers die of those."""
         stop = self._watch.stop if self._watch is not None else None
         if stop is not None and stop.kind == "preemption" and failure.died:
             failure = replace(failure, kind="preemption", reason=f"{failure.reason}; {stop.why}")
+        elif self._watch is not None and failure.died and failure.kind == "worker":
+            # Ray's own word for it often comes after that of the workers that are left.
+            gone = [node for node in self._watch.nodes if not self._reach(node)]
+            for node in gone[:1]:
+                why = f"node {node.address} ({node.id[:8]}) does not answer"
+                failure = replace(failure, kind="node", reason=f"{failure.reason}; {why}")
         self._ended(attempt, failure.reason, at=time.time())
         return failure
 

@@ -23,7 +23,7 @@ from tests.support.witness import Witness
 _log = logging.getLogger(__name__)
 
 # 331 rows: no batch and no number of workers divides them. 14 steps an epoch, the last of 19 rows.
-ROWS, STEPS_PER_EPOCH, EPOCHS = 331, 14, 16
+ROWS, STEPS_PER_EPOCH, EPOCHS = 331, 14, 10
 STEPS = EPOCHS * STEPS_PER_EPOCH
 
 
@@ -123,6 +123,7 @@ def weights_of(run: Run) -> dict[str, torch.Tensor]:
     return dict(torch.load(newest / "state.pt", weights_only=True)["parts"]["model"])
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_lost_node_costs_workers_and_new_nodes_bring_more_of_them(
     job: Path, undisturbed: Run, cluster: LocalCluster
@@ -147,15 +148,16 @@ def test_a_lost_node_costs_workers_and_new_nodes_bring_more_of_them(
     stopped = run.events("stopped")[-1]
     assert run.attempts()[-1]["step"] == stopped["step"] == grown["step"]
     # The growth is no failure.
-    failed = run.events("attempt-failed")
-    assert {event["class"] for event in failed} <= {"node", "worker"}
+    (failed,) = run.events("attempt-failed")
+    assert failed["class"] == "node"
     assert_same_end(run, undisturbed)
     wait_until_idle(cluster)
     for what, workers, since in (("a lost node", 1, lost_at), ("new nodes", 3, came_at)):
         seconds = seconds_to_next_step(run, workers=workers, since=since)
-        _log.info("from %s to a step with %d workers: %.1f s", what, workers, seconds)
+        _log.info("from %s to a step on %d: %.1f s", what, workers, seconds)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_node_that_is_to_go_is_left_at_a_checkpoint(
     job: Path, undisturbed: Run, cluster: LocalCluster
