@@ -4,6 +4,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 
 from pydantic import JsonValue
 from ray.exceptions import RayError
@@ -25,6 +26,7 @@ from orchestrator.run.directory import RunDirectory
 from orchestrator.run.export import export_model
 from orchestrator.run.failure import describe_failure
 from orchestrator.run.fit import fit
+from orchestrator.run.hang_watch import open_hang_watch
 from orchestrator.run.interrupt import Interrupts
 from orchestrator.run.lease import Lease
 from orchestrator.run.measuring import CostProbe
@@ -87,12 +89,15 @@ class Driver:
         while True:
             self._plan = self._scaler.sized(self._plan, check=self._lease.check)
             attempt = self._begin(number)
+            watch = self._watch(attempt, interrupts, say)
             try:
-                self._attempt(attempt, interrupts, say)
+                self._attempt(attempt, interrupts, watch)
             except (TrainingFailedError, RayError) as error:
                 # Of a run that is another driver's by now, the failures are no news.
                 self._lease.check()
-                failure = describe_failure(error, step=attempt.step)
+                failure = watch.hang(step=attempt.step) or describe_failure(
+                    error, step=attempt.step
+                )
                 if isinstance(failure.cause, StopRequested):
                     self._after_stop(failure.cause, attempt, interrupts)
                     continue
@@ -108,11 +113,10 @@ class Driver:
             else:
                 self._tell("finished", attempt.number, step=self._plan.total_steps)
                 return
+            finally:
+                watch.close()
 
-    def _attempt(
-        self, attempt: Attempt, interrupts: Interrupts, say: Callable[[str], None]
-    ) -> None:
-        watch = self._watch(attempt, interrupts, say)
+    def _attempt(self, attempt: Attempt, interrupts: Interrupts, watch: AttemptWatch) -> None:
         with interrupts.noted():
             fitted = self._preprocessing.of(attempt, check=watch.check)
             self._tune(fitted, watch.check)
@@ -196,6 +200,12 @@ class Driver:
             still_ours=self._lease.check,
             say=say,
             scaling=scaling,
+            hangs=open_hang_watch(
+                self._plan.spec.failure.hang_timeout,
+                self._directory,
+                attempt.number,
+                tell=partial(self._tell, attempt=attempt.number),
+            ),
         )
 
     def finish(self) -> None:

@@ -142,16 +142,24 @@ class Scaler:
 
     def failed(self, failure: Failure, attempt: Attempt) -> Failure:
         """The failure of an attempt, by what is known of its nodes: the workers die of those."""
-        stop = self._watch.stop if self._watch is not None else None
-        if stop is not None and stop.kind == "preemption" and failure.died:
-            failure = replace(failure, kind="preemption", reason=f"{failure.reason}; {stop.why}")
-        elif self._watch is not None and failure.died and failure.kind == "worker":
-            # Ray's own word for it often comes after that of the workers that are left.
-            gone = [node for node in self._watch.nodes if not self._reach(node)]
-            for node in gone[:1]:
-                why = f"node {node.address} ({node.id[:8]}) does not answer"
-                failure = replace(failure, kind="node", reason=f"{failure.reason}; {why}")
+        if failure.died and failure.kind in {"worker", "node", "preprocessing"}:
+            failure = self._by_nodes(failure)
         self._ended(attempt, failure.reason, at=time.time())
+        return failure
+
+    def _by_nodes(self, failure: Failure) -> Failure:
+        if self._watch is None:
+            return failure
+        stop = self._watch.stop
+        if stop is not None and stop.kind == "preemption":
+            return replace(failure, kind="preemption", reason=f"{failure.reason}; {stop.why}")
+        if failure.kind != "worker":
+            return failure
+        # Ray's own word for it often comes after that of the workers that are left.
+        for node in self._watch.nodes:
+            if not self._reach(node):
+                why = f"node {node.address} ({node.id[:8]}) does not answer"
+                return replace(failure, kind="node", reason=f"{failure.reason}; {why}")
         return failure
 
     def _ended(self, attempt: Attempt, why: str, *, at: float) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from orchestrator.jsonl import JsonLinesTail, JsonObject
 from orchestrator.run.attempt_scaling import AttemptScaling
 from orchestrator.run.directory import RunDirectory, replace_file
+from orchestrator.run.failure import Failure
+from orchestrator.run.hang_watch import HangWatch
 from orchestrator.run.interrupt import Interrupts
 from orchestrator.run.starvation import StarvationWatch
 from orchestrator.train.stop import STOP_FILE, StopRequested
@@ -23,6 +25,7 @@ class AttemptWatch:
         still_ours: raises once another driver has taken the run over.
         say: shows the user what is being waited for.
         scaling: what follows from nodes that come and go; None where none does.
+        hangs: None where no hang is looked for.
     """
 
     def __init__(
@@ -35,6 +38,7 @@ class AttemptWatch:
         still_ours: Callable[[], None],
         say: Callable[[str], None],
         scaling: AttemptScaling | None = None,
+        hangs: HangWatch | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._directory = directory
@@ -44,6 +48,7 @@ class AttemptWatch:
         self._still_ours = still_ours
         self._say = say
         self._scaling = scaling
+        self._hangs = hangs
         self._clock = clock
         self._events = JsonLinesTail(directory.events)
         self._training = False
@@ -73,6 +78,17 @@ class AttemptWatch:
             if self._scaling is not None:
                 self._scaling.check()
             self._starvation.check()
+            if self._hangs is not None:
+                self._hangs.check()
+
+    def hang(self, *, step: int) -> Failure | None:
+        """What the attempt failed of, where a worker of it hung."""
+        return None if self._hangs is None else self._hangs.failure(step=step)
+
+    def close(self) -> None:
+        """Removes what the workers left for it."""
+        if self._hangs is not None:
+            self._hangs.close()
 
     def _take(self, event: JsonObject) -> None:
         if event.get("event") == "training-started":

@@ -80,3 +80,12 @@ class RankingTask(SmallTask):
             "last": float(values["id"][-1]),
             "in_order": float((values["id"].diff() == 1).all()),
         }
+
+
+class CudaTask(SmallTask):
+    """Is at a loss anywhere but on a GPU."""
+
+    def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        if not batch["x"].is_cuda:
+            raise ValueError(f"x is on {batch['x'].device}")
+        return super().loss(model, batch)

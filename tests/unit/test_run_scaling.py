@@ -118,8 +118,7 @@ def started(at: float, step: int = 0) -> JsonObject:
 def test_an_attempt_has_as_many_workers_as_what_is_free_has_room_for(cluster: Cluster) -> None:
     assert cluster.sized() == 2
     cluster.nodes += [node("2", 2, free=2)]
-    assert cluster.sized() == 4
-    assert cluster.slept == 0
+    assert (cluster.sized(), cluster.slept) == (4, 0)
 
 
 def test_places_that_an_attempt_has_just_left_are_waited_for(cluster: Cluster) -> None:

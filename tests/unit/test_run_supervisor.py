@@ -23,11 +23,14 @@ from orchestrator.run.directory import RunDirectory
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 30.0
 SUPERVISOR = """\
+import signal
 import sys
 from pathlib import Path
 from orchestrator.errors import OrchestratorError
 from orchestrator.run.supervisor import supervise
 folder, budget, script = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+# A shell starts what it puts in the background with this one ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 def command(start):
     return [sys.executable, "-c", script, str(folder), str(start)]
 try:
