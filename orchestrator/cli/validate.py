@@ -33,8 +33,12 @@ def _summary(spec: JobSpec) -> str:
     return (
         f'name "{spec.name}", {_counted(len(spec.transforms), "transform")}, {length}, '
         f"global batch {format_count(training.global_batch_size)}, "
-        f"{_counted(spec.scaling.workers, 'worker')}"
+        f"{_workers(*spec.scaling.workers)}"
     )
+
+
+def _workers(low: int, high: int) -> str:
+    return ("" if low == high else f"{format_count(low)} to ") + _counted(high, "worker")
 
 
 def _counted(count: int, noun: str) -> str:

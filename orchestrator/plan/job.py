@@ -6,6 +6,7 @@ from pathlib import Path
 
 from orchestrator.errors import PlanError
 from orchestrator.plan.counting import Counting, counting_problems, empty_problem, plan_counting
+from orchestrator.plan.elastic import workers_that_fit
 from orchestrator.plan.fingerprint import Fingerprint, order_fingerprint
 from orchestrator.plan.fitted import PlannedFit, fitted_problems, plan_fits
 from orchestrator.plan.geometry import Cursor, StreamGeometry
@@ -24,9 +25,14 @@ from orchestrator.units import Interval
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobPlan:
-    """All that `run` will do, before it does anything."""
+    """All that `run` will do, before it does anything.
+
+    `workers` is how many of the range in the spec the cluster has room for; an attempt of an
+    elastic job is planned anew, for the cluster as it is then.
+    """
 
     spec: JobSpec
+    workers: int
     run_dir: Path
     train: StreamPlan
     validation: StreamPlan | None
@@ -38,10 +44,6 @@ class JobPlan:
     transform_hashes: Mapping[str, str]
     warnings: tuple[str, ...]
     cost: MeasuredCost | None
-
-    @property
-    def workers(self) -> int:
-        return self.spec.scaling.workers
 
     @property
     def streams(self) -> tuple[StreamPlan, ...]:
@@ -76,14 +78,34 @@ class JobPlan:
         Raises:
             PlanError: it cannot be carried out.
         """
+        return self._again(self.resources.capacity, cost=cost, workers=self.workers)
+
+    def on(self, capacity: ClusterCapacity, *, most: int | None = None) -> "JobPlan":
+        """The plan for another cluster, with as many workers as that has room for.
+
+        Args:
+            most: no more than these, by default those of the spec.
+
+        Raises:
+            PlanError: it has no room for the fewest.
+        """
+        plan = self._again(capacity, cost=self.cost, workers=None)
+        if most is None or plan.workers <= most:
+            return plan
+        return self._again(capacity, cost=self.cost, workers=most)
+
+    def _again(
+        self, capacity: ClusterCapacity, *, cost: MeasuredCost | None, workers: int | None
+    ) -> "JobPlan":
         return _assemble(
             self.spec,
             {stream.split: stream.index for stream in self.streams},
             {stream.split: stream.counting for stream in self.streams},
             transform_hashes=self.transform_hashes,
-            capacity=self.resources.capacity,
+            capacity=capacity,
             fitted={fit.use for fit in self.fitted},
             cost=cost,
+            workers=workers,
         )
 
     def validation_due(self, step: int) -> bool:
@@ -160,6 +182,7 @@ def build_plan(
         capacity=capacity,
         fitted=fitted,
         cost=cost,
+        workers=None,
     )
 
 
@@ -172,19 +195,17 @@ def _assemble(
     capacity: ClusterCapacity,
     fitted: Collection[str],
     cost: MeasuredCost | None,
+    workers: int | None,
 ) -> JobPlan:
-    streams = plan_streams(
-        spec, indexes["train"], indexes.get("validation"), capacity, counting, cost
-    )
+    def with_workers(number: int) -> tuple[JobSpec, dict[Split, StreamPlan], ResourcePlan]:
+        fixed = spec.model_copy(update={"scaling": spec.scaling.fixed(number)})
+        return fixed, *_streams(fixed, indexes, counting, capacity, cost)
+
+    if workers is None:
+        workers = workers_that_fit(spec.scaling, lambda n: not with_workers(n)[2].problems())
+    fixed, streams, resources = with_workers(workers)
     geometry = streams["train"].geometry
     total = spec.training.steps or (spec.training.epochs or 0) * geometry.steps_per_epoch
-    resources = job_resources(
-        spec.scaling,
-        streams["train"].stages,
-        streams["validation"].stages if "validation" in streams else (),
-        capacity,
-        relaxed=streams["train"].relaxed,
-    )
     train_stream, kept = streams["train"], streams.get("validation")
     problems = [
         *find_problems(spec, train_stream, kept, resources),
@@ -195,6 +216,7 @@ def _assemble(
         raise refusal(problems, resources)
     return JobPlan(
         spec=spec,
+        workers=workers,
         run_dir=Path(spec.runtime.working_dir) / spec.checkpoint.storage / spec.name,
         train=train_stream,
         validation=kept,
@@ -204,9 +226,30 @@ def _assemble(
         resources=resources,
         fingerprint=order_fingerprint(spec, train_stream, transform_hashes),
         transform_hashes=transform_hashes,
-        warnings=tuple(find_warnings(spec, train_stream, kept, resources, total)),
+        warnings=tuple(find_warnings(fixed, train_stream, kept, resources, total)),
         cost=cost,
     )
+
+
+def _streams(
+    spec: JobSpec,
+    indexes: Mapping[Split, DatasetIndex],
+    counting: Mapping[Split, Counting | None],
+    capacity: ClusterCapacity,
+    cost: MeasuredCost | None,
+) -> tuple[dict[Split, StreamPlan], ResourcePlan]:
+    """The streams, and what they and the training workers need of the cluster."""
+    streams = plan_streams(
+        spec, indexes["train"], indexes.get("validation"), capacity, counting, cost
+    )
+    resources = job_resources(
+        spec.scaling,
+        streams["train"].stages,
+        streams["validation"].stages if "validation" in streams else (),
+        capacity,
+        relaxed=streams["train"].relaxed,
+    )
+    return streams, resources
 
 
 def _counting(

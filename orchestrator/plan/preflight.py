@@ -78,7 +78,7 @@ def _reading_warnings(stream: StreamPlan) -> Iterator[str]:
 
 
 def _batch_warnings(spec: JobSpec, geometry: StreamGeometry) -> Iterator[str]:
-    workers, lanes = spec.scaling.workers, geometry.lanes
+    workers, lanes = spec.scaling.most_workers, geometry.lanes
     if geometry.batch > geometry.rows:
         yield (
             f"training.global_batch_size is {geometry.batch}, but there are {geometry.rows} rows:"
@@ -107,8 +107,8 @@ def _column_warnings(train: StreamPlan, validation: StreamPlan | None) -> Iterat
 
 def _sharing_warnings(spec: JobSpec, resources: ResourcePlan) -> Iterator[str]:
     capacity = resources.capacity
-    if capacity.embedded and spec.scaling.workers > capacity.cores:
-        yield f"{spec.scaling.workers} training workers share {capacity.cores} processor cores"
+    if capacity.embedded and spec.scaling.most_workers > capacity.cores:
+        yield f"{spec.scaling.most_workers} training workers share {capacity.cores} processor cores"
     if (waiting := resources.waits_for()) is not None:
         yield waiting
 
@@ -157,7 +157,7 @@ def _column_problems(train: StreamPlan, validation: StreamPlan | None) -> Iterat
 
 
 def _lane_problems(spec: JobSpec, geometry: StreamGeometry) -> Iterator[str]:
-    workers, lanes = spec.scaling.workers, geometry.lanes
+    workers, lanes = spec.scaling.most_workers, geometry.lanes
     if workers > lanes:
         mends = [f"scaling.workers: {lanes} at most", *_lane_mends(spec, geometry.batch)]
         yield (
@@ -171,10 +171,10 @@ def _lane_mends(spec: JobSpec, batch: int) -> list[str]:
     """Settings with which the workers would share the lanes well."""
     mends = []
     if spec.scaling.lanes == "auto":
-        sizes = [f"{size}" for size in nearest_batches(batch, spec.scaling.workers)]
+        sizes = [f"{size}" for size in nearest_batches(batch, spec.scaling.most_workers)]
         if sizes:
             mends.append(f"training.global_batch_size: {' or '.join(sizes)}")
-    if (lanes := fewest_lanes(batch, spec.scaling.workers)) is not None:
+    if (lanes := fewest_lanes(batch, spec.scaling.most_workers)) is not None:
         rows = batch // lanes
         mends.append(f"scaling.lanes: {lanes} (lanes of {rows} row{'s' * (rows != 1)})")
     return mends

@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from pydantic import JsonValue
 
+from orchestrator.plan.elastic import elastic_topic
 from orchestrator.plan.job import JobPlan
 from orchestrator.plan.memory import stream_memory
 from orchestrator.plan.mixture_report import mixture_json, mixture_text
@@ -52,6 +53,7 @@ def render_json(plan: JobPlan) -> dict[str, JsonValue]:
         "order": plan.spec.dataset.order,
         "global_batch_size": geometry.batch,
         "workers": plan.workers,
+        "workers_range": list(plan.spec.scaling.workers),
         "lanes": geometry.lanes,
         "lanes_per_worker": list(_lanes_per_worker(plan)),
         "superblock_steps": geometry.superblock_steps,
@@ -103,6 +105,7 @@ def _topics(plan: JobPlan) -> Iterator[tuple[str, str]]:
         yield "counting", guess
     yield "global batch", f"{format_count(geometry.batch)} rows{short}"
     yield "order", _order(plan)
+    yield from elastic_topic(plan.spec.scaling, plan.workers)
     few, many = _lanes_per_worker(plan)
     share = str(few) if few == many else f"{few} or {many}"
     yield (

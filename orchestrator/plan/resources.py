@@ -215,12 +215,12 @@ def job_resources(
     relaxed: bool = False,
 ) -> ResourcePlan:
     """Everything that a job runs at once; without validation there are no stages of it."""
-    sharing = relaxed and scaling.workers > 1
+    sharing = relaxed and scaling.most_workers > 1
     needs = [
         Need(
             what=_TRAINING,
-            least=scaling.workers,
-            most=scaling.workers,
+            least=scaling.least_workers,
+            most=scaling.most_workers,
             cpus_each=scaling.cpus_per_worker,
             gpus_each=scaling.gpus_per_worker,
         ),

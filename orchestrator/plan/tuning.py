@@ -76,7 +76,7 @@ def prefetched(
         return low
     rows = min(geometry.superblock_steps * geometry.batch, geometry.rows)
     block_s = max(1e-6, cost.row_s * rows / max(1, readers))
-    block_bytes = max(1.0, cost.row_bytes * rows / scaling.workers)
+    block_bytes = max(1.0, cost.row_bytes * rows / scaling.most_workers)
     wanted = math.ceil(_LOOKS_AHEAD * _LOOK_S / block_s)
     return max(low, min(high, wanted, int(_PREFETCHED_BYTES / block_bytes)))
 

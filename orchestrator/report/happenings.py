@@ -6,6 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.report.records import Event, ValidationRecord
+from orchestrator.report.resizes import noticed, resized
 from orchestrator.report.text import format_metrics, one_line
 from orchestrator.units import format_bytes, format_count, format_duration
 
@@ -18,7 +19,9 @@ _STYLES = {
     "hang": "bold red",
     "waiting": "yellow",
     "memory": "yellow",
+    "preemption": "yellow",
     "rewound": "yellow",
+    "shrunk": "yellow",
     "skipped": "yellow",
     "replaced": "yellow",
     "failed": "bold red",
@@ -106,6 +109,10 @@ def of_event(event: Event, *, total_steps: int) -> Happening:
             word, details = "rewound", _rewound(event)
         case "skipped":
             word, details = "skipped", f"{fields.get('rows')} rows, as the rewind has told"
+        case "grown" | "shrunk":
+            word, details = event.event, resized(event)
+        case "preemption-notice":
+            word, details = "preemption", noticed(event)
         case "failed":
             word, details = "failed", one_line(str(fields.get("reason")))
         case "finished" | "interrupted" | "stopped":

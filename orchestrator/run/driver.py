@@ -18,6 +18,7 @@ from orchestrator.jsonl import JsonLinesWriter, read_json_lines
 from orchestrator.plan.job import JobPlan
 from orchestrator.report.records import parse_events
 from orchestrator.report.status import last_word
+from orchestrator.run.attempt_scaling import RescaleError
 from orchestrator.run.changes import check_unchanged
 from orchestrator.run.counting import count_plan
 from orchestrator.run.describe import write_plan
@@ -35,6 +36,7 @@ from orchestrator.run.preprocessing import Preprocessing
 from orchestrator.run.preprocessing_deaths import PreprocessingDeaths
 from orchestrator.run.recovery import Recovery
 from orchestrator.run.rewind import rewind
+from orchestrator.run.scaling import Scaler
 from orchestrator.run.starvation import StarvationWatch, find_shortage
 from orchestrator.run.watch import AttemptWatch
 from orchestrator.train.stop import StopRequested
@@ -59,6 +61,7 @@ class Driver:
         self._recovery = Recovery(plan.spec.failure, directory, events)
         self._node_losses = NodeLosses()
         self._deaths = PreprocessingDeaths(plan.spec.failure, directory, events)
+        self._scaler = Scaler(directory, events)
 
     def begin(self) -> None:
         """Starts what can be done while Ray starts."""
@@ -88,15 +91,12 @@ class Driver:
         self._count(interrupts)
         number = max((a.driver for a in self._directory.attempts.all()), default=0) + 1
         while True:
+            self._plan = self._scaler.sized(self._plan, check=self._lease.check)
             attempt = self._begin(number)
             self._node_losses.begin()
             watch = self._watch(attempt, interrupts, say)
             try:
-                with interrupts.noted():
-                    fitted = self._preprocessing.of(attempt, check=watch.check)
-                    self._tune(fitted, watch.check)
-                    fit(self._plan, self._directory, attempt, fitted, check=watch.check)
-                    self._deaths.note(attempt.number)
+                self._attempt(attempt, interrupts, watch)
             except (TrainingFailedError, RayError) as error:
                 # Of a run that is another driver's by now, the failures are no news.
                 self._lease.check()
@@ -105,13 +105,17 @@ class Driver:
                     error, step=attempt.step
                 )
                 if isinstance(failure.cause, StopRequested):
-                    raise failure.cause from error
-                failure = self._recovery.tell(self._node_losses.named(failure), attempt)
+                    self._after_stop(failure.cause, attempt, interrupts)
+                    continue
+                # Fewer workers go where nodes answer; others would wait on one that is gone.
+                wait = not self._plan.spec.scaling.elastic
+                failure = self._node_losses.named(failure, wait=wait)
+                failure = self._recovery.tell(self._scaler.failed(failure, attempt), attempt)
                 if rewind(self._plan, self._directory.path, failure, attempt.number, self._events):
                     continue
                 self._recovery.go_on(failure, error)
-            except StopRequested:
-                raise
+            except (StopRequested, RescaleError) as stop:
+                self._after_stop(stop, attempt, interrupts)
             except OrchestratorError as error:  # what this process itself has found
                 failure = describe_failure(error, step=attempt.step)
                 self._recovery.go_on(self._recovery.tell(failure, attempt), error)
@@ -120,6 +124,31 @@ class Driver:
                 return
             finally:
                 watch.close()
+
+    def _attempt(self, attempt: Attempt, interrupts: Interrupts, watch: AttemptWatch) -> None:
+        with interrupts.noted():
+            fitted = self._preprocessing.of(attempt, check=watch.check)
+            self._tune(fitted, watch.check)
+            fit(self._plan, self._directory, attempt, fitted, check=watch.check)
+            self._deaths.note(attempt.number)
+
+    def _after_stop(
+        self, stop: StopRequested | RescaleError, attempt: Attempt, interrupts: Interrupts
+    ) -> None:
+        """Returns where the driver has stopped the attempt itself, and the run goes on.
+
+        Raises:
+            OrchestratorError: it does not.
+        """
+        self._lease.check()
+        if isinstance(stop, RescaleError):
+            # The workers have not begun, and so cannot say it themselves.
+            self._tell("stopped", attempt.number, step=attempt.step, reason=str(stop))
+        elif interrupts.asked or not self._scaler.asked:
+            raise stop
+        self._recovery.reason = str(stop)
+        if (failure := self._scaler.after_stop(attempt, str(stop))) is not None:
+            self._recovery.go_on(self._recovery.tell(failure, attempt), stop)
 
     def _count(self, interrupts: Interrupts) -> None:
         """Completes the plan, where its steps are not known before the rows are counted."""
@@ -161,9 +190,16 @@ class Driver:
     def _watch(
         self, attempt: Attempt, interrupts: Interrupts, say: Callable[[str], None]
     ) -> AttemptWatch:
+        scaling = self._scaler.watch(self._plan, attempt)
+
+        def starved(cause: str) -> None:
+            self._tell("starved", attempt.number, cause=cause)
+            if scaling is not None:
+                scaling.starved()
+
         starvation = StarvationWatch(
             lambda: find_shortage(self._plan),
-            lambda cause: self._tell("starved", attempt.number, cause=cause),
+            starved,
             limit_s=self._plan.spec.failure.starvation_timeout,
         )
         return AttemptWatch(
@@ -174,6 +210,7 @@ class Driver:
             still_ours=self._lease.check,
             deaths=lambda: self._deaths.check(attempt.number),
             say=say,
+            scaling=scaling,
             hangs=open_hang_watch(
                 self._plan.spec.failure.hang_timeout,
                 self._directory,

@@ -44,6 +44,7 @@ def fit(
         ray.train.TrainingFailedError: with the errors of the workers.
     """
     streams: dict[str, SplitStream] = {}
+    trainers: list[AttemptTrainer] = []
 
     def work() -> None:
         open_epoch = _open_epoch(plan, directory, attempt)
@@ -51,12 +52,15 @@ def fit(
             streams[stream.split] = _begin(plan, stream, superblocks, open_epoch, fitted)
         readers = {split: stream.readers for split, stream in streams.items()}
         config = _worker_config(plan, directory, attempt, open_epoch, fitted, readers)
-        _trainer(plan, directory, attempt, config).fit()
+        trainers.append(_trainer(plan, directory, attempt, config))
+        trainers[0].fit()
 
     try:
         run_apart(work, check)
     finally:
         # Whatever of the attempt is left holds places that the next one needs.
+        for trainer in trainers:
+            trainer.end()
         for stream in tuple(streams.values()):
             end_stream(stream)
         free_places()

@@ -1,6 +1,5 @@
 """Whether an attempt failed because a node is gone: Ray may know its actors dead before it."""
 
-import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -10,25 +9,13 @@ from ray._private import state as cluster_state
 
 from orchestrator.data.pools import is_pool
 from orchestrator.run.failure import Failure
+from orchestrator.run.nodes import NodeState, answers, look_at_nodes
 
 # Ray calls a node dead after missing five answers, three seconds apart.
 WAIT_S = 20.0
 _LOOK_EVERY_S = 0.2
-_CONNECT_S = 1.0
 # Deaths of which a lost node may be the cause.
 _MAY_BE_NODE = frozenset({"worker", "preprocessing", "node"})
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Node:
-    """Where a node's own process of Ray listens."""
-
-    number: str
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"{self.host} (id {self.number[:12]})"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +25,7 @@ class Sight:
     The actors are those that an attempt cannot go on without: no preprocessing worker is one.
     """
 
-    nodes: Mapping[str, Node]
+    nodes: Mapping[str, NodeState]
     actors: Mapping[str, str]
 
 
@@ -47,19 +34,19 @@ class NodeLosses:
 
     Args:
         look: asks Ray.
-        answers: whether a node's process accepts a connection.
+        reach: whether a node's process accepts a connection.
     """
 
     def __init__(
         self,
         look: Callable[[], Sight] | None = None,
-        answers: Callable[[Node], bool] | None = None,
+        reach: Callable[[NodeState], bool] | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._look = look or look_at_cluster
-        self._answers = answers or answers_at_all
+        self._reach = reach or answers
         self._clock = clock
         self._pause = pause
         self._before = Sight(nodes={}, actors={})
@@ -68,56 +55,44 @@ class NodeLosses:
         """Looks at the cluster as an attempt finds it."""
         self._before = self._look()
 
-    def named(self, failure: Failure) -> Failure:
+    def named(self, failure: Failure, *, wait: bool = True) -> Failure:
         """The failure, with the nodes where some that the attempt was on are gone.
 
-        Waits until Ray knows it too, or for a limit: before, it would place the next attempt there.
+        Args:
+            wait: until Ray knows it too, or for a limit: before, it would place the next attempt
+                there.
         """
         if not failure.died or failure.kind not in _MAY_BE_NODE or len(self._before.nodes) < 2:
             return failure
-        lost = self._lost()
+        lost = self._lost(WAIT_S if wait else 0.0)
         if not lost:
             return failure
-        names = f"node{'s' if len(lost) > 1 else ''} {', '.join(map(str, lost))}"
+        names = f"node{'s' if len(lost) > 1 else ''} {', '.join(map(_named, lost))}"
         return replace(failure, kind="node", reason=f"{failure.reason} (lost: {names})")
 
-    def _lost(self) -> list[Node]:
-        before, deadline = self._before, self._clock() + WAIT_S
+    def _lost(self, limit_s: float) -> list[NodeState]:
+        before, deadline = self._before, self._clock() + limit_s
         while True:
             now = self._look()
             # A node where nothing but preprocessing was may have gone hours ago, and did no harm.
             used = {node for actor, node in now.actors.items() if actor not in before.actors}
             ours = [node for number, node in before.nodes.items() if number in used]
-            silent = [n for n in ours if n.number in now.nodes and not self._answers(n)]
+            silent = [n for n in ours if n.id in now.nodes and not self._reach(n)]
             if not silent or self._clock() >= deadline:
-                return [n for n in ours if n.number not in now.nodes or n in silent]
+                return [n for n in ours if n.id not in now.nodes or n in silent]
             self._pause(_LOOK_EVERY_S)
 
 
 def look_at_cluster() -> Sight:
     """What Ray knows now."""
     job = ray.get_runtime_context().get_job_id()
-    nodes = [
-        Node(
-            number=str(node["NodeID"]),
-            host=str(node["NodeManagerAddress"]),
-            port=int(node["NodeManagerPort"]),
-        )
-        for node in ray.nodes()  # type: ignore[no-untyped-call] # of Ray's
-        if node["Alive"]
-    ]
     actors = {
         str(number): str(actor["Address"]["NodeID"])
         for number, actor in cluster_state.actors().items()
         if actor["JobID"] == job and not is_pool(str(actor["ActorClassName"]))
     }
-    return Sight(nodes={node.number: node for node in nodes}, actors=actors)
+    return Sight(nodes={node.id: node for node in look_at_nodes()}, actors=actors)
 
 
-def answers_at_all(node: Node) -> bool:
-    """Whether something listens where the node's process should: refused at once where it died."""
-    try:
-        socket.create_connection((node.host, node.port), timeout=_CONNECT_S).close()
-    except OSError:
-        return False
-    return True
+def _named(node: NodeState) -> str:
+    return f"{node.address} (id {node.id[:12]})"

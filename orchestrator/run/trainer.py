@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import ray
 from ray._raylet import RAY_NODE_ID_KEY  # type: ignore[attr-defined] # compiled, untyped
@@ -25,6 +25,9 @@ from ray.train.v2.api.callback import RayTrainCallback
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.util import placement_group_table, remove_placement_group
 from ray.util.placement_group import PlacementGroup
+
+if TYPE_CHECKING:
+    from ray.actor import ActorHandle
 
 # As long as Ray's own backend waits for workers to leave their group.
 _LEAVE_S = 30.0
@@ -49,6 +52,18 @@ class AttemptTrainer(DataParallelTrainer):
       a dashboard, which an embedded Ray lacks, and stays behind for ever.
     """
 
+    _controller: _Controller | None = None
+    _ended = False
+
+    def end(self) -> None:
+        """Ends what `fit` has not come to the end of, where nobody waits for that any more.
+
+        Left alone, its controller would go on looking for places for its workers.
+        """
+        self._ended = True
+        if self._controller is not None:
+            ray.kill(cast("ActorHandle[object]", self._controller))
+
     def _create_default_callbacks(self) -> list[RayTrainCallback]:
         callbacks = super()._create_default_callbacks()
         left_out = (DatasetsCallback, PlacementGroupCleanerCallback)
@@ -59,8 +74,13 @@ class AttemptTrainer(DataParallelTrainer):
         actor = ray.remote(TrainController).options(num_cpus=0, label_selector=here)
         # Ray's types take the methods of an actor for those of its class.
         controller = cast("_Controller", actor.remote(**arguments))
+        self._controller = controller
+        if self._ended:
+            self.end()
         ray.get(controller.run.remote())
-        return ray.get(controller.get_result.remote())
+        result = ray.get(controller.get_result.remote())
+        self._controller = None
+        return result
 
 
 class _InheritedEnvironment(WorkerGroupCallback):

@@ -3,7 +3,8 @@
 import time
 from collections.abc import Callable
 
-from orchestrator.jsonl import JsonLinesTail
+from orchestrator.jsonl import JsonLinesTail, JsonObject
+from orchestrator.run.attempt_scaling import AttemptScaling
 from orchestrator.run.directory import RunDirectory, replace_file
 from orchestrator.run.failure import Failure
 from orchestrator.run.hang_watch import HangWatch
@@ -24,6 +25,7 @@ class AttemptWatch:
         still_ours: raises once another driver has taken the run over.
         deaths: looks at the preprocessing workers; raises where they died too often.
         say: shows the user what is being waited for.
+        scaling: what follows from nodes that come and go; None where none does.
         hangs: None where no hang is looked for.
     """
 
@@ -37,6 +39,7 @@ class AttemptWatch:
         still_ours: Callable[[], None],
         deaths: Callable[[], None],
         say: Callable[[str], None],
+        scaling: AttemptScaling | None = None,
         hangs: HangWatch | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -47,6 +50,7 @@ class AttemptWatch:
         self._still_ours = still_ours
         self._deaths = deaths
         self._say = say
+        self._scaling = scaling
         self._hangs = hangs
         self._clock = clock
         self._events = JsonLinesTail(directory.events)
@@ -61,16 +65,22 @@ class AttemptWatch:
             KeyboardInterrupt: the user wants an end, and there is nothing to save, or no time left.
             StopRequested: the workers have saved and stopped, and Ray does not tell.
             ClusterError: the workers have found no place for too long.
+            RescaleError: there will be none for so many of them.
             JobFailedError: another driver has taken the run over, or a preprocessing worker has
                 died too often.
         """
         self._still_ours()
         for event in self._events.new():
             if event.get("attempt") == self._attempt:
-                self._take(str(event.get("event")))
+                self._take(event)
+        stopped = self._stopped_at
+        if stopped is not None and self._clock() - stopped > STOPPED_LIMIT_S:
+            raise StopRequested("stopped after the last checkpoint")
         if self._interrupts.asked:
             self._heed()
         else:
+            if self._scaling is not None:
+                self._scaling.check()
             self._starvation.check()
             self._deaths()
             if self._hangs is not None:
@@ -85,18 +95,18 @@ class AttemptWatch:
         if self._hangs is not None:
             self._hangs.close()
 
-    def _take(self, event: str) -> None:
-        if event == "training-started":
+    def _take(self, event: JsonObject) -> None:
+        if event.get("event") == "training-started":
             self._training = True
-        elif event == "stopped":
+        elif event.get("event") == "stopped":
             self._stopped_at = self._clock()
+        if self._scaling is not None:
+            self._scaling.took(event)
 
     def _heed(self) -> None:
         if not self._training:
             raise KeyboardInterrupt
         if self._stopped_at is not None:
-            if self._clock() - self._stopped_at > STOPPED_LIMIT_S:
-                raise StopRequested("stopped after the last checkpoint")
             return
         if self._asked_at is None:
             self._asked_at = self._clock()

@@ -12,6 +12,7 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
+    PlainSerializer,
     Strict,
     WithJsonSchema,
 )
@@ -88,6 +89,28 @@ def worker_range(value: object) -> tuple[int, int]:
     raise ValueError("wanted a whole number greater than 0, or [min, max] with 1 <= min <= max")
 
 
+def elastic_range(value: object) -> tuple[int, int]:
+    """Reads `n` or `{min, max}` as the fewest and the most training workers.
+
+    Raises:
+        ValueError: The value is no range with 1 <= min <= max.
+    """
+    pair: object = value if isinstance(value, int) else None
+    if isinstance(value, Mapping) and value.keys() == {"min", "max"}:
+        pair = value["min"], value["max"]
+    try:
+        return worker_range(pair)
+    except ValueError:
+        raise ValueError(
+            "wanted a whole number greater than 0, or {min: n, max: m} with 1 <= n <= m"
+        ) from None
+
+
+def _written_range(workers: tuple[int, int]) -> int | dict[str, int]:
+    low, high = workers
+    return low if low == high else {"min": low, "max": high}
+
+
 def error_budget(value: object) -> int | str:
     """Reads a number of rows, or a part of them as per cent.
 
@@ -141,6 +164,22 @@ WorkerRange = Annotated[
             "minItems": 2,
             "maxItems": 2,
             "format": "worker-range",
+        }
+    ),
+]
+ElasticRange = Annotated[
+    tuple[int, int],
+    BeforeValidator(elastic_range),
+    PlainSerializer(_written_range),
+    WithJsonSchema(
+        {
+            "type": ["integer", "object"],
+            "minimum": 1,
+            # With `properties` it would be a section of its own in the reference.
+            "patternProperties": {"^(min|max)$": {"type": "integer", "minimum": 1}},
+            "additionalProperties": False,
+            "minProperties": 2,
+            "format": "elastic-range",
         }
     ),
 ]

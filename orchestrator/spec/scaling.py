@@ -1,8 +1,19 @@
 """How many workers train and preprocess, and with what."""
 
+from typing import Self
+
 from pydantic import Field
 
-from orchestrator.spec.base import Auto, Count, NonNegative, Positive, SpecModel, WorkerRange
+from orchestrator.spec.base import (
+    Auto,
+    Count,
+    ElasticRange,
+    NonNegative,
+    Positive,
+    SpecModel,
+    WorkerRange,
+)
+from orchestrator.units import Duration
 
 
 class PoolSpec(SpecModel):
@@ -36,7 +47,17 @@ class ValidationPoolSpec(PoolSpec):
 class ScalingSpec(SpecModel):
     """Workers of training and of preprocessing, and the shape of the stream between them."""
 
-    workers: Count = Field(default=1, description="Training workers.")
+    workers: ElasticRange = Field(
+        default=(1, 1),
+        description="Training workers; {min, max} takes as many as the cluster has room for.",
+        json_schema_extra={"default": 1},
+    )
+    grow_after: Duration = Field(
+        default=60.0,
+        description="How long workers train at least before they are stopped, at a checkpoint, to "
+        "go on with more of them.",
+        json_schema_extra={"default": "1m"},
+    )
     cpus_per_worker: Positive = Field(default=1.0, description="CPUs of each training worker.")
     gpus_per_worker: NonNegative = Field(
         default=0.0, description="GPUs of each training worker; 0 trains on CPUs."
@@ -62,3 +83,20 @@ class ScalingSpec(SpecModel):
         default_factory=ValidationPoolSpec,
         description="Pool that reads and preprocesses validation rows.",
     )
+
+    @property
+    def least_workers(self) -> int:
+        return self.workers[0]
+
+    @property
+    def most_workers(self) -> int:
+        return self.workers[1]
+
+    @property
+    def elastic(self) -> bool:
+        """Whether the cluster decides how many workers train."""
+        return self.least_workers < self.most_workers
+
+    def fixed(self, workers: int) -> Self:
+        """The section with just so many training workers."""
+        return self.model_copy(update={"workers": (workers, workers)})

@@ -18,6 +18,7 @@ _FORMATS = {
     "job-name": "a name of 1 to 63 letters, digits, dots, underscores and hyphens "
     "that starts with a letter or a digit",
     "error-budget": 'a whole number of rows from 0 on, or per cent such as "0.5%"',
+    "elastic-range": "a whole number greater than 0, or {min: n, max: m} with 1 <= n <= m",
     "worker-range": "a whole number greater than 0, or [min, max]",
 }
 _ANYTHING = "plain data"

@@ -65,12 +65,20 @@ def kill_node(cluster: LocalCluster, *, hosting: str, sparing: str | None = None
         hosting: of what it has to run most.
         sparing: what it must not run.
     """
-    nodes = [psutil.Process(pid) for pid in cluster.raylets[1:] if psutil.pid_exists(pid)]
-    trees = [[node, *node.children(recursive=True)] for node in nodes]
-    fitting = [tree for tree in trees if sparing is None or not _count(tree, sparing)]
-    chosen = max(fitting, key=lambda tree: _count(tree, hosting), default=[])
-    assert _count(chosen, hosting), f"no node to kill that has a {hosting} and no {sparing}"
-    return _kill("node", chosen)
+    return _kill("node", _node(cluster, hosting=hosting, sparing=sparing))
+
+
+def drain_node(cluster: LocalCluster, *, hosting: str, seconds: float) -> int:
+    """Has a node, never the head, announced as going; returns its raylet's process number."""
+    raylet = _node(cluster, hosting=hosting)[0].pid
+    cluster.drain(raylet, seconds=seconds)
+    return raylet
+
+
+def kill_raylet_tree(raylet: int) -> Killed:
+    """Ends a node by its raylet's process number."""
+    node = psutil.Process(raylet)
+    return _kill("node", [node, *node.children(recursive=True)])
 
 
 def kill_driver(driver: Driver) -> Killed:
@@ -94,6 +102,18 @@ def wait_until_idle(cluster: LocalCluster) -> None:
         assert time.monotonic() < deadline, f"left over: {left}"
         time.sleep(0.1)
     assert cluster.held_cpus() == 0
+
+
+def _node(
+    cluster: LocalCluster, *, hosting: str, sparing: str | None = None
+) -> list[psutil.Process]:
+    """The processes of a node, its raylet first."""
+    nodes = [psutil.Process(pid) for pid in cluster.raylets[1:] if psutil.pid_exists(pid)]
+    trees = [[node, *node.children(recursive=True)] for node in nodes]
+    fitting = [tree for tree in trees if sparing is None or not _count(tree, sparing)]
+    chosen = max(fitting, key=lambda tree: _count(tree, hosting), default=[])
+    assert _count(chosen, hosting), f"no node that has a {hosting} and no {sparing}"
+    return chosen
 
 
 def _count(processes: Sequence[psutil.Process], name: str) -> int:

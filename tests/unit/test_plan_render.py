@@ -100,6 +100,7 @@ def test_the_json_says_the_same_in_plain_numbers() -> None:
         "order": "strict",
         "global_batch_size": 256,
         "workers": 3,
+        "workers_range": [3, 3],
         "lanes": 32,
         "lanes_per_worker": [10, 11],
         "superblock_steps": 64,

@@ -6,27 +6,35 @@ from collections.abc import Collection, Sequence
 import pytest
 
 from orchestrator.errors import DataError, FailureClass
+from orchestrator.plan.placement import Node
 from orchestrator.run.failure import Failure
-from orchestrator.run.node_loss import WAIT_S, Node, NodeLosses, Sight, answers_at_all
+from orchestrator.run.node_loss import WAIT_S, NodeLosses, Sight
+from orchestrator.run.nodes import NodeState
+
+NOTHING = Node(cpus=0, gpus=0)
+
+
+def node(number: str, address: str, port: int = 1) -> NodeState:
+    return NodeState(id=number, address=address, port=port, total=NOTHING, free=NOTHING)
+
 
 NODES = {
-    number: Node(number=number * 14, host=f"10.0.0.{place}", port=1)
-    for place, number in enumerate("abc", start=1)
+    number: node(number * 14, f"10.0.0.{place}") for place, number in enumerate("abc", start=1)
 }
 A, B, C = NODES.values()
 # Of an attempt before, which has left nothing but its entries.
-EARLIER = {"controller-1": A.number, "worker-1": C.number}
-ACTORS = {**EARLIER, "controller-2": A.number, "worker-2": B.number}
+EARLIER = {"controller-1": A.id, "worker-1": C.id}
+ACTORS = {**EARLIER, "controller-2": A.id, "worker-2": B.id}
 
 
-def sight(nodes: Collection[Node], actors: dict[str, str] | None = None) -> Sight:
-    return Sight(nodes={n.number: n for n in nodes}, actors=ACTORS if actors is None else actors)
+def sight(nodes: Collection[NodeState], actors: dict[str, str] | None = None) -> Sight:
+    return Sight(nodes={n.id: n for n in nodes}, actors=ACTORS if actors is None else actors)
 
 
 class Cluster:
     """What a cluster shows, look by look; time passes only where it is waited."""
 
-    def __init__(self, *looks: Sight, silent: Collection[Node] = ()) -> None:
+    def __init__(self, *looks: Sight, silent: Collection[NodeState] = ()) -> None:
         self._looks = list(looks)
         self.waited = 0.0
         self.losses = NodeLosses(
@@ -88,7 +96,7 @@ ALONE = sight((A,), {})
             Failure(reason="bad row", step=3, cause=DataError("bad row"), kind="bad_data"),
             id="ours",
         ),
-        pytest.param([ALONE, sight((), {"worker-2": A.number})], death(), id="a single node"),
+        pytest.param([ALONE, sight((), {"worker-2": A.id})], death(), id="a single node"),
     ],
 )
 def test_a_failure_that_no_lost_node_explains_stays_as_it_is(
@@ -101,6 +109,6 @@ def test_a_failure_that_no_lost_node_explains_stays_as_it_is(
 
 def test_a_process_that_listens_answers_and_one_that_has_died_does_not() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        node = Node(number="a", host="127.0.0.1", port=server.getsockname()[1])
-        assert answers_at_all(node)
-    assert not answers_at_all(node)
+        there = node("a", "127.0.0.1", server.getsockname()[1])
+        assert answers(there)
+    assert not answers(there)

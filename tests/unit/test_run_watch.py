@@ -10,7 +10,7 @@ from orchestrator.jsonl import JsonLinesWriter
 from orchestrator.run.directory import RunDirectory
 from orchestrator.run.interrupt import Interrupts
 from orchestrator.run.starvation import StarvationWatch
-from orchestrator.run.watch import STOP_LIMIT_S, AttemptWatch
+from orchestrator.run.watch import STOP_LIMIT_S, STOPPED_LIMIT_S, AttemptWatch
 from orchestrator.train.stop import STOP_FILE, StopRequested
 
 ATTEMPT = 3
@@ -130,5 +130,16 @@ def test_workers_that_have_stopped_need_no_word_of_ray(attempt: Attempt) -> None
     attempt.now = 4.0
     attempt.watch.check()
     attempt.now = 6.0
+    with pytest.raises(StopRequested):
+        attempt.watch.check()
+
+
+def test_an_attempt_that_has_stopped_is_not_waited_for_whoever_has_asked_it(
+    attempt: Attempt,
+) -> None:
+    attempt.tell("training-started")
+    attempt.tell("stopped")
+    attempt.watch.check()
+    attempt.now += STOPPED_LIMIT_S + 0.1
     with pytest.raises(StopRequested):
         attempt.watch.check()

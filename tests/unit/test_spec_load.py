@@ -231,7 +231,7 @@ class TestOverrides:
             ("training.optimizer.lr=0.5", "training.optimizer.lr", 0.5),
             ("checkpoint.best={metric: loss}", "checkpoint.best.metric", "loss"),
             ('name="7"', "name", "7"),
-            ("scaling.workers= 3 ", "scaling.workers", 3),
+            ("scaling.workers= 3 ", "scaling.workers", (3, 3)),
         ],
     )
     def test_one_value_changes(self, text: str, path: str | None, value: object) -> None:
