@@ -9,7 +9,7 @@ from orchestrator.errors import DataError, FailureClass
 from orchestrator.plan.placement import Node
 from orchestrator.run.failure import Failure
 from orchestrator.run.node_loss import WAIT_S, NodeLosses, Sight
-from orchestrator.run.nodes import NodeState
+from orchestrator.run.nodes import NodeState, answers
 
 NOTHING = Node(cpus=0, gpus=0)
 
