@@ -1,7 +1,8 @@
 """A Ray cluster of several nodes on this machine, whose nodes can be killed one by one.
 
-Run as a process of its own: it prints what it has started, counts CPUs when it reads a line, and
-ends the cluster when its standard input ends.
+Run as a process of its own: it prints what it has started, counts CPUs when it reads an empty line,
+adds a node with as many CPUs when it reads a number, and ends the cluster when its standard input
+ends.
 """
 
 import json
@@ -50,10 +51,17 @@ class LocalCluster:
 
     def held_cpus(self) -> float:
         """How many of the nodes' CPUs somebody holds."""
+        return float(str(self._ask("")["held"]))
+
+    def add_node(self, cpus: int) -> None:
+        """Starts one more node, which is the last of the raylets."""
+        self.raylets.append(int(str(self._ask(str(cpus))["raylet"])))
+
+    def _ask(self, line: str) -> dict[str, object]:
         assert self._process.stdin is not None
-        self._process.stdin.write("\n")
+        self._process.stdin.write(f"{line}\n")
         self._process.stdin.flush()
-        return float(str(self._read()["held"]))
+        return self._read()
 
     def _read(self) -> dict[str, object]:
         assert self._process.stdout is not None
@@ -88,6 +96,8 @@ def main(head: int, *others: int) -> None:
     """Starts the cluster, says what there is, and waits."""
     # Short, as Ray puts sockets there, whose paths may have 100 characters.
     with tempfile.TemporaryDirectory(prefix="orc-nodes-", ignore_cleanup_errors=True) as folder:
+        # Whatever the nodes' processes leave in a temporary folder goes along with the cluster.
+        os.environ["TMPDIR"] = folder
         # Where Ray notes the newest cluster; with a folder of our own it does not make this one.
         Path(get_default_ray_temp_dir()).mkdir(exist_ok=True)
         cluster = Cluster(
@@ -97,7 +107,10 @@ def main(head: int, *others: int) -> None:
         nodes = [cluster.head_node, *(cluster.add_node(num_cpus=cpus) for cpus in others)]
         raylets = [_raylet(node) for node in nodes]
         _tell(address=cluster.address, folder=folder, raylets=raylets)
-        while sys.stdin.readline():
+        while line := sys.stdin.readline():
+            if line.strip():
+                _tell(raylet=_raylet(cluster.add_node(num_cpus=int(line))))
+                continue
             capacity = capacity_of(RuntimeSpec(address=cluster.address))
             assert capacity.free is not None
             _tell(held=capacity.cpus - capacity.free.cpus)
