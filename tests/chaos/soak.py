@@ -10,6 +10,7 @@ import argparse
 import os
 import random
 import secrets
+import shutil
 import statistics
 import sys
 import tempfile
@@ -67,7 +68,13 @@ def main() -> int:
     options = parser.parse_args()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="soak-"))
     checks = soak(folder.resolve(), minutes=options.minutes, seed=options.seed, say=_say)
-    return 0 if all(check.holds for check in checks) else 1
+    if failed := sum(not check.holds for check in checks):
+        _say(f"{failed} of {len(checks)} do not hold")
+        return 1
+    if options.folder is None:
+        # Of a failed one everything stays, to be looked at.
+        shutil.rmtree(folder)
+    return 0
 
 
 def soak(folder: Path, *, minutes: float, seed: int, say: Say) -> list[Check]:

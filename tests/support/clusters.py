@@ -1,8 +1,7 @@
-"""A Ray cluster of several nodes on this machine, whose nodes can be killed one by one.
+"""A Ray cluster of several nodes on this machine, to which nodes come and from which they go.
 
-Run as a process of its own: it prints what it has started, counts CPUs when it reads an empty line,
-adds a node with as many CPUs when it reads a number, and ends the cluster when its standard input
-ends.
+Run as a process of its own: it prints what it has started, obeys the lines that it reads, and ends
+the cluster when its standard input ends.
 """
 
 import json
@@ -10,13 +9,16 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
 from ray._common.utils import get_default_ray_temp_dir
+from ray._raylet import GcsClient
 from ray.cluster_utils import Cluster
+from ray.core.generated import autoscaler_pb2
 
 from orchestrator.run.cluster import capacity_of
 from orchestrator.spec.runtime import RuntimeSpec
@@ -51,11 +53,19 @@ class LocalCluster:
 
     def held_cpus(self) -> float:
         """How many of the nodes' CPUs somebody holds."""
-        return float(str(self._ask("")["held"]))
+        return float(str(self._ask("count")["held"]))
 
     def add_node(self, cpus: int) -> None:
-        """Starts one more node, which is the last of the raylets."""
-        self.raylets.append(int(str(self._ask(str(cpus))["raylet"])))
+        """Starts one more node; returns once the cluster has it."""
+        self.raylets.append(int(str(self._ask(f"add {cpus}")["raylet"])))
+
+    def drain(self, raylet: int, *, seconds: float) -> str:
+        """Tells a node's workers that it will be taken away; it is not. Returns the node's number.
+
+        Args:
+            raylet: the process number of the node's raylet.
+        """
+        return str(self._ask(f"drain {raylet} {seconds}")["drained"])
 
     def _ask(self, line: str) -> dict[str, object]:
         assert self._process.stdin is not None
@@ -108,18 +118,32 @@ def main(head: int, *others: int) -> None:
         raylets = [_raylet(node) for node in nodes]
         _tell(address=cluster.address, folder=folder, raylets=raylets)
         while line := sys.stdin.readline():
-            if line.strip():
-                _tell(raylet=_raylet(cluster.add_node(num_cpus=int(line))))
-                continue
-            capacity = capacity_of(RuntimeSpec(address=cluster.address))
-            assert capacity.free is not None
-            _tell(held=capacity.cpus - capacity.free.cpus)
+            match line.split():
+                case ["add", cpus]:
+                    nodes.append(cluster.add_node(num_cpus=int(cpus)))
+                    _tell(raylet=_raylet(nodes[-1]))
+                case ["drain", raylet, seconds]:
+                    (node,) = [node for node in nodes if _raylet(node) == int(raylet)]
+                    _drain(cluster.address, node.node_id, float(seconds))
+                    _tell(drained=node.node_id)
+                case _:
+                    capacity = capacity_of(RuntimeSpec(address=cluster.address))
+                    assert capacity.free is not None
+                    _tell(held=capacity.cpus - capacity.free.cpus)
         cluster.shutdown()
 
 
 def _tell(**values: object) -> None:
     sys.stdout.write(f"{json.dumps(values)}\n")
     sys.stdout.flush()
+
+
+def _drain(address: str, node: str, seconds: float) -> None:
+    """As a cloud's notice does it, and `ray drain-node`."""
+    reason = autoscaler_pb2.DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
+    deadline_ms = int((time.time() + seconds) * 1000)
+    accepted, why_not = GcsClient(address=address).drain_node(node, reason, "", deadline_ms)
+    assert accepted, why_not
 
 
 def _raylet(node: object) -> int:
