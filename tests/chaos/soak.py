@@ -11,26 +11,23 @@ import os
 import random
 import secrets
 import shutil
-import statistics
 import sys
 import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.ledger.audit import audit_run
-from tests.chaos.six_kills import compare, last_scores
+from tests.chaos.six_kills import last_scores
+from tests.chaos.soak_checks import Check, back, bounded_faults, no_growth, same
 from tests.support import clusters
 from tests.support.clusters import local_cluster
 from tests.support.faults import wait_until_idle
-from tests.support.ledgers import assert_exact_run
 from tests.support.onslaught import NODE_CPUS, Onslaught
 from tests.support.runs import Run
-from tests.support.steady import STEPS_PER_EPOCH, set_pace, write_steady_job
-from tests.support.usage import BOUNDS, MIB, Bound, Usage, marked_processes
+from tests.support.steady import set_pace, write_steady_job
+from tests.support.usage import Usage, marked_processes
 
 # Seconds a step takes under fire, so that the run lasts as long as that does.
 STEP_S = 0.15
@@ -39,24 +36,9 @@ EVERY = 20
 SLACK_S = 120.0
 # For the rest of the run, and for the undisturbed one, at full speed on a slow machine.
 END_LIMIT_S = 1200.0
-# A fault costs two attempts where the first of them lands on what is about to be found dead.
-ATTEMPTS_A_FAULT = 2
-# Logs are there to grow: each process that is started has some.
-TEMPORARY_A_FAULT = {"temporary files": 120, "temporary bytes": 3 * MIB}
 MARK = "ORCHESTRATOR_SOAK"
 _GONE_LIMIT_S = 30.0
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Check:
-    """One thing that has to be so."""
-
-    what: str
-    holds: bool
-
-    def __str__(self) -> str:
-        return f"{'ok  ' if self.holds else 'FAIL'} {self.what}"
 
 
 def main() -> int:
@@ -111,11 +93,11 @@ def soak(folder: Path, *, minutes: float, seed: int, say: Say) -> list[Check]:
         wait_until_idle(cluster)
         left = _left(mark)
     say(f"ended: {run.step()} steps, {last_scores(run)}")
-    say(_back(onslaught))
+    say(back(onslaught))
     checks = [
-        *_same(run, undisturbed),
-        *_faults(run, onslaught),
-        *_no_growth(usage, faults=onslaught.fired.total()),
+        *same(run, undisturbed),
+        *bounded_faults(run, onslaught, every=EVERY),
+        *no_growth(usage, faults=onslaught.fired.total()),
         Check(what=f"left running: {', '.join(left) or 'nothing'}", holds=not left),
     ]
     for check in checks:
@@ -147,67 +129,6 @@ def _left(mark: str) -> list[str]:
     while (left := marked_processes(MARK, mark)) and time.monotonic() < deadline:
         time.sleep(0.1)
     return [f"{process.pid} {process.name()}" for process in left]
-
-
-def _same(run: Run, undisturbed: Run) -> Iterator[Check]:
-    """Whether the run has done what it should, and nothing else."""
-    compared, audit = compare(run, undisturbed), audit_run(run.dir)
-    epochs = undisturbed.step() // STEPS_PER_EPOCH
-    exact = [
-        epoch.finished and epoch.used == epoch.expected and not (epoch.missing or epoch.repeated)
-        for epoch in audit.epochs
-    ]
-    yield Check(
-        what=f"orchestrator audit: {sum(exact)} of {epochs} epochs exact,"
-        f" {len(audit.problems)} problems",
-        holds=sum(exact) == epochs and not audit.problems,
-    )
-    counted = assert_exact_run(run.dir)
-    yield Check(
-        what=f"the exported ledger: each row once in {counted} epochs", holds=counted == epochs
-    )
-    for name in ("losses", "scores", "weights"):
-        yield Check(
-            what=f"{name}, to the last bit, are those of the undisturbed run",
-            holds=getattr(compared, f"same_{name}"),
-        )
-
-
-def _faults(run: Run, onslaught: Onslaught) -> Iterator[Check]:
-    """Whether there were faults of each kind, and what they have cost is bounded."""
-    fired, attempts = onslaught.fired, len(run.attempts())
-    counts = ", ".join(f"{kind} {fired[kind]}" for kind in onslaught.kinds)
-    yield Check(
-        what=f"{fired.total()} faults: {counts}", holds=all(map(fired.get, onslaught.kinds))
-    )
-    most = 1 + ATTEMPTS_A_FAULT * fired.total()
-    yield Check(
-        what=f"{attempts} attempts: from {1 + onslaught.ended}, one for each fault that ends one,"
-        f" to {most}",
-        holds=1 + onslaught.ended <= attempts <= most,
-    )
-    ends = [*run.events("attempt-failed"), *run.events("driver-died")]
-    lost = max(int(str(end["steps_lost"])) for end in ends)
-    yield Check(
-        what=f"{lost} steps lost at most by one fault, with a save every {EVERY} steps"
-        " and one more on its way",
-        holds=lost <= 2 * EVERY,
-    )
-
-
-def _back(onslaught: Onslaught) -> str:
-    seconds = [each for of_kind in onslaught.back_s.values() for each in of_kind]
-    slowest = ", ".join(f"{kind} {max(each):.1f}" for kind, each in onslaught.back_s.items())
-    return f"seconds to the next step: {statistics.median(seconds):.1f} as a rule; most: {slowest}"
-
-
-def _no_growth(usage: Usage, *, faults: int) -> Iterator[Check]:
-    """Whether the last third has used no more of the machine than the first."""
-    logs = {
-        name: Bound(share=0.0, besides=faults * each) for name, each in TEMPORARY_A_FAULT.items()
-    }
-    for growth in usage.growth({**BOUNDS, **logs}):
-        yield Check(what=str(growth), holds=growth.within)
 
 
 def _say(text: str) -> None:
