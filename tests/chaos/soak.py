@@ -92,6 +92,7 @@ def soak(folder: Path, *, minutes: float, seed: int, say: Say) -> list[Check]:
         onslaught.leave_alone(END_LIMIT_S)
         wait_until_idle(cluster)
         left = _left(mark)
+    usage.write(folder / "usage.jsonl")
     say(f"ended: {run.step()} steps, {last_scores(run)}")
     say(back(onslaught))
     checks = [

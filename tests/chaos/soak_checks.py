@@ -15,7 +15,7 @@ from tests.support.usage import BOUNDS, MIB, Bound, Usage
 # A fault costs two attempts where the first of them lands on what is about to be found dead.
 ATTEMPTS_A_FAULT = 2
 # Logs are there to grow: each process that is started has some.
-TEMPORARY_A_FAULT = {"temporary files": 120, "temporary bytes": 3 * MIB}
+TEMPORARY_A_FAULT = {"temporary files": 120, "temporary bytes": MIB}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,5 +1,6 @@
 """What a run and its cluster use of the machine, sample by sample, and whether that grows."""
 
+import json
 import os
 import statistics
 import time
@@ -50,7 +51,6 @@ class Growth:
         return f"{self.name.removesuffix(' bytes')}: {first} -> {last} (at most {limit}){verdict}"
 
 
-# Logs are meant to grow, so that what a temporary folder may hold depends on what was started.
 MEMORY = Bound(share=0.25, besides=32 * MIB)
 BOUNDS: Mapping[str, Bound] = {
     "driver memory bytes": MEMORY,
@@ -117,6 +117,11 @@ class Usage:
     def growth(self, bounds: Mapping[str, Bound]) -> list[Growth]:
         """Each figure that has a bound, from the first third of the samples to the last."""
         return growth(self.samples, bounds)
+
+    def write(self, file: Path) -> None:
+        """Writes all samples, one a line, for who wants to see a curve."""
+        lines = [json.dumps({"at": each.at, **each.figures}) for each in self.samples]
+        file.write_text("".join(f"{line}\n" for line in lines))
 
     def _files(self) -> Iterator[Path]:
         for folder in self._temporary:
