@@ -19,10 +19,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
 DIGITS := data/digits
 FLIGHTS := data/flights
+SOAK_MINUTES ?= 15
 SOURCES := orchestrator pipelines benchmarks tests
 
-.PHONY: help setup quickstart flights test test-unit test-ray test-chaos test-all lint types layers check \
-	bench bench-quick bench-setup format docs clean
+.PHONY: help setup quickstart flights test test-unit test-ray chaos-quick test-chaos test-all soak lint types layers \
+	check bench bench-quick bench-setup format docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,7 +60,7 @@ flights: $(STAMP) | $(FLIGHTS) ## Set up, prepare the flights data, train on it,
 $(DIGITS) $(FLIGHTS): data/%: | $(STAMP)
 	$(BIN)/python -m pipelines.$*.prepare --out $@
 
-test: lint types layers test-unit test-ray test-chaos ## All checks and all tests but the slow ones
+test: lint types layers test-unit test-ray chaos-quick ## All checks and all tests but the slow ones
 
 test-unit: $(STAMP) ## Tests without Ray, network or GPU
 	$(PYTEST) tests/unit tests/architecture -m "not slow" -n auto --dist loadfile
@@ -67,11 +68,19 @@ test-unit: $(STAMP) ## Tests without Ray, network or GPU
 test-ray: $(STAMP) ## Tests on an embedded Ray, but the slow ones
 	$(PYTEST) tests/ray -m "not slow"
 
-test-chaos: $(STAMP) $(MOTO) ## Tests that kill processes, but the slow ones
+chaos-quick: $(STAMP) $(MOTO) ## Tests that kill processes, but the slow ones
 	$(PYTEST) tests/chaos -m "not slow"
+
+# `make flights` prepares the data of the six kills, which are left out without.
+test-chaos: $(STAMP) $(MOTO) ## Every test that kills processes, half an hour or so
+	$(PYTEST) tests/chaos
 
 test-all: $(MOTO) lint types layers ## All checks and every test, the slow ones and (on a GPU) the GPU ones too
 	$(PYTEST) tests
+
+# `SOAK_MINUTES=3 SOAK_SEED=7 make soak` is shorter, and has the faults of that seed in their order.
+soak: $(STAMP) ## One run under random kills for 15 minutes; nothing may be lost, nothing may grow
+	$(BIN)/python -m tests.chaos.soak --minutes $(SOAK_MINUTES) $(if $(SOAK_SEED),--seed $(SOAK_SEED))
 
 lint: $(STAMP) ## Formatting and lint rules
 	$(BIN)/ruff format --check $(SOURCES)

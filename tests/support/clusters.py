@@ -106,6 +106,8 @@ def main(head: int, *others: int) -> None:
     """Starts the cluster, says what there is, and waits."""
     # Short, as Ray puts sockets there, whose paths may have 100 characters.
     with tempfile.TemporaryDirectory(prefix="orc-nodes-", ignore_cleanup_errors=True) as folder:
+        # Whatever the nodes' processes leave in a temporary folder goes along with the cluster.
+        os.environ["TMPDIR"] = folder
         # Where Ray notes the newest cluster; with a folder of our own it does not make this one.
         Path(get_default_ray_temp_dir()).mkdir(exist_ok=True)
         cluster = Cluster(
