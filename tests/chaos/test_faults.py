@@ -95,7 +95,8 @@ def test_nothing_of_rays_own_files_is_needed_to_go_on(job: Path, undisturbed: Ru
 
 def test_a_second_driver_is_refused_and_three_signals_end_the_first_in_order(job: Path) -> None:
     run = Run(job, "signals")
-    driver = run.start("training.with.step_s=0.3")
+    # So slow that the second driver comes while the first one is at work.
+    driver = run.start("training.with.step_s=1.0")
     driver.wait_for("a checkpoint", lambda: len(run.events("checkpoint")) >= 1)
     refused = run.complete(code=1)
     assert f"already, by process {driver.process.pid} on " in refused
