@@ -67,10 +67,10 @@ test-unit: $(STAMP) ## Tests without Ray, network or GPU
 test-ray: $(STAMP) ## Tests on an embedded Ray, but the slow ones
 	$(PYTEST) tests/ray -m "not slow"
 
-test-chaos: $(STAMP) ## Tests that kill processes, but the slow ones
+test-chaos: $(STAMP) $(MOTO) ## Tests that kill processes, but the slow ones
 	$(PYTEST) tests/chaos -m "not slow"
 
-test-all: lint types layers ## All checks and every test, the slow ones and (on a GPU) the GPU ones too
+test-all: $(MOTO) lint types layers ## All checks and every test, the slow ones and (on a GPU) the GPU ones too
 	$(PYTEST) tests
 
 lint: $(STAMP) ## Formatting and lint rules

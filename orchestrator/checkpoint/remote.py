@@ -140,7 +140,7 @@ class RemoteFiles:
         # Not when it is made: to open a bucket may need the network.
         if self._opened is None:
             if "://" in self._uri:
-                store, base = FileSystem.from_uri(_bounded(self._uri))
+                store, base = FileSystem.from_uri(_tuned(self._uri))
             else:
                 store, base = LocalFileSystem(), (self._root / self._uri).as_posix()
             self._opened = store, base.rstrip("/")
@@ -184,12 +184,17 @@ def _pour(read: Callable[[int], bytes], *takers: Callable[[bytes], object]) -> N
             take(piece)
 
 
-def _bounded(uri: str) -> str:
-    """The URI, with a limit on the retries of Google's own client, which goes on for 15 minutes."""
+# What the clients do otherwise: Google's goes on trying for 15 minutes, and Amazon's begins an
+# upload in parts even for a file of one byte, which takes three requests and not one put.
+_OPTIONS = {"gs": ("retry_limit_seconds", "30"), "s3": ("allow_delayed_open", "true")}
+
+
+def _tuned(uri: str) -> str:
+    """The URI with our options for the client of its scheme, where it has none of its own."""
     parts = urlsplit(uri)
-    if parts.scheme != "gs":
+    if parts.scheme not in _OPTIONS:
         return uri
-    query = {"retry_limit_seconds": "30", **dict(parse_qsl(parts.query))}
+    query = dict([_OPTIONS[parts.scheme], *parse_qsl(parts.query)])
     return urlunsplit(parts._replace(query=urlencode(query)))
 
 

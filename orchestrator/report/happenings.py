@@ -15,6 +15,7 @@ _STYLES = {
     "set aside": "yellow",
     "quarantined": "yellow",
     "starved": "yellow",
+    "hang": "bold red",
     "waiting": "yellow",
     "memory": "yellow",
     "rewound": "yellow",
@@ -88,6 +89,8 @@ def of_event(event: Event, *, total_steps: int) -> Happening:
             word, details = "counted", _counted(event)
         case "quarantined":
             word, details = "quarantined", _quarantined(event)
+        case "hang":
+            word, details = "hang", one_line(str(fields.get("reason"))).removeprefix("hang: ")
         case "starved":
             word, details = "starved", one_line(str(fields.get("cause")))
         case "waiting-for-data":

@@ -4,6 +4,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 
 from pydantic import JsonValue
 from ray.exceptions import RayError
@@ -24,6 +25,7 @@ from orchestrator.run.directory import RunDirectory
 from orchestrator.run.export import export_model
 from orchestrator.run.failure import describe_failure
 from orchestrator.run.fit import fit
+from orchestrator.run.hang_watch import open_hang_watch
 from orchestrator.run.interrupt import Interrupts
 from orchestrator.run.lease import Lease
 from orchestrator.run.measuring import CostProbe
@@ -83,8 +85,8 @@ class Driver:
         number = max((a.driver for a in self._directory.attempts.all()), default=0) + 1
         while True:
             attempt = self._begin(number)
+            watch = self._watch(attempt, interrupts, say)
             try:
-                watch = self._watch(attempt, interrupts, say)
                 with interrupts.noted():
                     fitted = self._preprocessing.of(attempt, check=watch.check)
                     self._tune(fitted, watch.check)
@@ -92,7 +94,9 @@ class Driver:
             except (TrainingFailedError, RayError) as error:
                 # Of a run that is another driver's by now, the failures are no news.
                 self._lease.check()
-                failure = describe_failure(error, step=attempt.step)
+                failure = watch.hang(step=attempt.step) or describe_failure(
+                    error, step=attempt.step
+                )
                 if isinstance(failure.cause, StopRequested):
                     raise failure.cause from error
                 failure = self._recovery.tell(failure, attempt)
@@ -107,6 +111,8 @@ class Driver:
             else:
                 self._tell("finished", attempt.number, step=self._plan.total_steps)
                 return
+            finally:
+                watch.close()
 
     def _count(self, interrupts: Interrupts) -> None:
         """Completes the plan, where its steps are not known before the rows are counted."""
@@ -160,6 +166,12 @@ class Driver:
             starvation,
             still_ours=self._lease.check,
             say=say,
+            hangs=open_hang_watch(
+                self._plan.spec.failure.hang_timeout,
+                self._directory,
+                attempt.number,
+                tell=partial(self._tell, attempt=attempt.number),
+            ),
         )
 
     def finish(self) -> None:

@@ -1,7 +1,9 @@
 """One attempt: the plan from a step on, as one `fit()` of Ray Train."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from ray.data import DataIterator
 from ray.train import RunConfig, ScalingConfig
@@ -72,7 +74,8 @@ def _trainer(
             resources_per_worker=_worker_resources(plan),
         ),
         backend_config=ProcessGroup(
-            backend=collective_backend(gpus_per_worker=scaling.gpus_per_worker)
+            backend=collective_backend(gpus_per_worker=scaling.gpus_per_worker),
+            timeout_s=_collective_timeout(plan.spec.failure.hang_timeout),
         ),
         run_config=RunConfig(
             # A name of its own: under the old one Ray would resume from a file of its own.
@@ -81,6 +84,11 @@ def _trainer(
             failure_config=FailureConfig(max_failures=0, controller_failure_limit=0),
         ),
     )
+
+
+def _collective_timeout(hang_timeout: float | Literal["off"]) -> int:
+    # Half an hour is what Ray's own backend gives them.
+    return 1800 if hang_timeout == "off" else max(1800, math.ceil(2 * hang_timeout))
 
 
 def _begin(

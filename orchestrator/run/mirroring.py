@@ -29,7 +29,7 @@ FAILED, RECOVERED, COPIED = "mirror-failed", "mirror-recovered", "mirrored"
 # Written anew at each start, of this machine alone, or too large to be a record. What is left is
 # what makes a resumed run the same run: attempts, ledger, counts, metrics and events.
 _NOT_RECORDS = frozenset(
-    ("checkpoints", "ray", "logs", "model", "lease.json", "session.json", "stop-request")
+    ("checkpoints", "ray", "logs", "model", "lease.json", "session.json", "stop-request", "beats")
 ) | {"job.yaml", "plan.json", "environment.json"}
 
 

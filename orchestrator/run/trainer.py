@@ -84,6 +84,8 @@ class ProcessGroup(BackendConfig):
     """
 
     backend: str
+    # Longer than a hang is waited for: who waits for the one that hangs is not to end first.
+    timeout_s: int = 1800
 
     @property
     def backend_cls(self) -> type[Backend]:
@@ -100,7 +102,14 @@ class _ProcessGroupBackend(Backend):
         workers = len(worker_group)
         joining = [
             worker_group.execute_single_async(
-                rank, _join, backend_config.backend, rank, workers, address, port
+                rank,
+                _join,
+                backend_config.backend,
+                rank,
+                workers,
+                address,
+                port,
+                backend_config.timeout_s,
             )
             for rank in range(workers)
         ]
@@ -112,12 +121,12 @@ class _ProcessGroupBackend(Backend):
         ray.wait(leaving, num_returns=len(leaving), timeout=_LEAVE_S)
 
 
-def _join(backend: str, rank: int, workers: int, address: str, port: int) -> None:
+def _join(backend: str, rank: int, workers: int, address: str, port: int, timeout_s: int) -> None:
     from ray.train.torch import config  # imports torch, which only the workers are to do
 
     os.environ.update({"MASTER_ADDR": address, "MASTER_PORT": str(port)})
     config._set_torch_distributed_env_vars()  # type: ignore[no-untyped-call] # Ray's own
-    config._setup_torch_process_group(backend, rank, workers, "env://")
+    config._setup_torch_process_group(backend, rank, workers, "env://", timeout_s)
 
 
 def _leave() -> None:

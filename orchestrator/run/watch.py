@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 from orchestrator.jsonl import JsonLinesTail
 from orchestrator.run.directory import RunDirectory, replace_file
+from orchestrator.run.failure import Failure
+from orchestrator.run.hang_watch import HangWatch
 from orchestrator.run.interrupt import Interrupts
 from orchestrator.run.starvation import StarvationWatch
 from orchestrator.train.stop import STOP_FILE, StopRequested
@@ -21,6 +23,7 @@ class AttemptWatch:
     Args:
         still_ours: raises once another driver has taken the run over.
         say: shows the user what is being waited for.
+        hangs: None where no hang is looked for.
     """
 
     def __init__(
@@ -32,6 +35,7 @@ class AttemptWatch:
         *,
         still_ours: Callable[[], None],
         say: Callable[[str], None],
+        hangs: HangWatch | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._directory = directory
@@ -40,6 +44,7 @@ class AttemptWatch:
         self._starvation = starvation
         self._still_ours = still_ours
         self._say = say
+        self._hangs = hangs
         self._clock = clock
         self._events = JsonLinesTail(directory.events)
         self._training = False
@@ -63,6 +68,17 @@ class AttemptWatch:
             self._heed()
         else:
             self._starvation.check()
+            if self._hangs is not None:
+                self._hangs.check()
+
+    def hang(self, *, step: int) -> Failure | None:
+        """What the attempt failed of, where a worker of it hung."""
+        return None if self._hangs is None else self._hangs.failure(step=step)
+
+    def close(self) -> None:
+        """Removes what the workers left for it."""
+        if self._hangs is not None:
+            self._hangs.close()
 
     def _take(self, event: str) -> None:
         if event == "training-started":

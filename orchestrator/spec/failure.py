@@ -1,14 +1,23 @@
 """How many failures of each class a run survives."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field, Strict
+from pydantic import AfterValidator, Field, Strict
 
 from orchestrator.errors import FailureClass
 from orchestrator.spec.base import LARGEST_COUNT, SpecModel, Whole
 from orchestrator.units import Duration
 
 Budget = Annotated[int, Strict(), Field(ge=-1, le=LARGEST_COUNT)]
+
+
+def _long_enough(timeout: float | Literal["off"]) -> float | Literal["off"]:
+    if timeout != "off" and timeout < 1:
+        raise ValueError('wanted at least "1s", or "off"')
+    return timeout
+
+
+HangTimeout = Annotated[Duration | Literal["off"], AfterValidator(_long_enough)]
 
 
 class FailureSpec(SpecModel):
@@ -51,6 +60,14 @@ class FailureSpec(SpecModel):
         description="How long workers that find no place in the cluster are waited for; "
         "that they wait, and why, is told after seconds.",
         json_schema_extra={"default": "5m"},
+    )
+
+    hang_timeout: HangTimeout = Field(
+        default=1200.0,
+        description="How long no worker may get any further, until the one that holds up the "
+        "others is named with its stack, and all are restarted; to be longer than the longest "
+        'step, compilation or save; "off" waits for ever.',
+        json_schema_extra={"default": "20m"},
     )
 
     def budget(self, kind: FailureClass) -> int:

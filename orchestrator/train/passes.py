@@ -18,6 +18,8 @@ class ValidationPasses:
         self._batches = batches
         self._steps = steps
         self._left = 0
+        # Batches so far: that a long validation gets further is seen by it.
+        self.given = 0
 
     def first(self) -> LocalBatch:
         """The next pass's first batch, which that pass will still give."""
@@ -38,4 +40,5 @@ class ValidationPasses:
         batch = next(self._batches, None)
         if batch is None:
             raise JobFailedError("the validation stream ended in the middle of a pass")
+        self.given += 1
         return batch

@@ -24,6 +24,7 @@ from orchestrator.train.loop import TrainingLoop
 from orchestrator.train.optimizer import ScheduledOptimizer
 from orchestrator.train.out_of_memory import MemoryRetries
 from orchestrator.train.passes import ValidationPasses
+from orchestrator.train.pulse import Pulse, open_pulse
 from orchestrator.train.recorder import Recorder
 from orchestrator.train.row_ledger import open_recorder, open_writer
 from orchestrator.train.saving import Saver
@@ -44,20 +45,26 @@ def train_worker(config: WorkerConfig) -> None:
     # Tensors that share a block's memory are read-only, and torch warns of each.
     warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
     state = TrainState(device=_device(training.device))
-    first_rank = _open_first_rank(config) if world()[0] == 0 else None
+    rank, workers = world()
+    first_rank = _open_first_rank(config) if rank == 0 else None
     try:
-        match load_training(training, config.root):
-            case GuardedTask() as task:
-                _train_task(config, task, state, first_rank)
-            case loop:
-                _train_loop(config, loop, state, first_rank)
+        with open_pulse(config, state, rank=rank, workers=workers) as pulse:
+            match load_training(training, config.root):
+                case GuardedTask() as task:
+                    _train_task(config, task, state, first_rank, pulse)
+                case loop:
+                    _train_loop(config, loop, state, first_rank, pulse)
     finally:
         if first_rank is not None:
             first_rank.close()
 
 
 def _train_task(
-    config: WorkerConfig, task: GuardedTask, state: TrainState, first_rank: FirstRank | None
+    config: WorkerConfig,
+    task: GuardedTask,
+    state: TrainState,
+    first_rank: FirstRank | None,
+    pulse: Pulse | None,
 ) -> None:
     plan, training = config.plan, config.plan.spec.training
     seed_everything(plan.spec.seed, 0, 0)
@@ -69,7 +76,7 @@ def _train_task(
     )
     state.parts.update(model=strategy, optimizer=optimizer)
     # Both before either is waited for: they then start at the same time.
-    passes = open_validation(config)
+    passes = _open_passes(config, pulse)
     books = _open_books(
         config,
         state,
@@ -104,10 +111,14 @@ def _train_task(
 
 
 def _train_loop(
-    config: WorkerConfig, loop: Loop, state: TrainState, first_rank: FirstRank | None
+    config: WorkerConfig,
+    loop: Loop,
+    state: TrainState,
+    first_rank: FirstRank | None,
+    pulse: Pulse | None,
 ) -> None:
     plan, training = config.plan, config.plan.spec.training
-    passes = open_validation(config)
+    passes = _open_passes(config, pulse)
     books = _open_books(config, state, first_rank, learning_rate=partial(learning_rate, state))
     context = TrainContext(plan, state, books, passes, read=partial(_load, config))
     seed_everything(plan.spec.seed, 0, 0)
@@ -178,6 +189,13 @@ def _open_books(
         ledger=open_recorder(config.plan),
         skips=config.skips,
     )
+
+
+def _open_passes(config: WorkerConfig, pulse: Pulse | None) -> ValidationPasses | None:
+    passes = open_validation(config)
+    if pulse is not None:
+        pulse.passes = passes
+    return passes
 
 
 def _load(config: WorkerConfig, state: TrainState) -> None:

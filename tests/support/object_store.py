@@ -23,10 +23,11 @@ SLOW_DOWN = (
 
 
 def moto_server() -> str | None:
-    """The command of moto's server: in `make setup`'s .venv-moto, or on PATH."""
-    return shutil.which("moto_server", path=str(ROOT / ".venv-moto/bin")) or shutil.which(
-        "moto_server"
-    )
+    """The command of moto's server, where `make setup` has installed it.
+
+    None that is on PATH: of an older one, the end of an upload is no success to Arrow.
+    """
+    return shutil.which("moto_server", path=str(ROOT / ".venv-moto/bin"))
 
 
 needs_moto = pytest.mark.skipif(

@@ -15,6 +15,7 @@ from orchestrator.plan.geometry import StreamGeometry
 from orchestrator.plan.job import JobPlan
 from orchestrator.train.evaluation import Evaluator, Summarise
 from orchestrator.train.passes import ValidationPasses
+from orchestrator.train.pulse import collectives_begun
 from orchestrator.train.stepper import world
 from orchestrator.train.strategy import DdpStrategy
 from orchestrator.train.user_task import GuardedTask
@@ -193,3 +194,12 @@ def own_loop(
         "weights": {name: value.numpy() for name, value in parts["model"].items()},
         "digest": digest({**parts, "optimizer": parts["optimizer"]["state"]}),
     }
+
+
+def count_collectives() -> tuple[int, int]:
+    """What this rank has begun before and after one more collective, which nobody waits for yet."""
+    before = collectives_begun()
+    work = dist.all_reduce(torch.ones(1), async_op=True)
+    begun = collectives_begun()
+    work.wait()
+    return before, begun

@@ -23,6 +23,7 @@ from orchestrator.spec import (
     ValidationPoolSpec,
     WindowShuffle,
 )
+from orchestrator.spec.failure import FailureSpec
 from orchestrator.units import Interval
 
 
@@ -184,3 +185,14 @@ def test_a_loop_has_nothing_that_belongs_to_a_task(field: str, value: object) ->
 
 def test_null_beside_a_loop_is_nothing() -> None:
     assert training(task=None, loop="mine:train", clip_norm=None).clip_norm is None
+
+
+def test_a_hang_is_waited_for_a_second_at_least_or_not_at_all() -> None:
+    assert FailureSpec().hang_timeout == 1200
+    assert FailureSpec.model_validate({"hang_timeout": "1h30m"}).hang_timeout == 5400
+    off = FailureSpec.model_validate({"hang_timeout": "off"})
+    assert off.hang_timeout == "off"
+    assert off.model_dump()["hang_timeout"] == "off"
+    for timeout in ("500ms", 0, "never", True, None):
+        with pytest.raises(ValidationError):
+            FailureSpec.model_validate({"hang_timeout": timeout})

@@ -86,3 +86,8 @@ def test_a_summary_of_all_rows_is_the_same_float_for_any_number_of_ranks(
     assert alone[0]["even"] == 0.5
     for rank in run_ranks(workers, rank_jobs.summarise, UNEVEN, 2, folder=tmp_path):
         assert rank == alone
+
+
+def test_a_rank_that_has_not_come_to_a_collective_has_begun_fewer(tmp_path: Path) -> None:
+    for before, begun in run_ranks(2, rank_jobs.count_collectives, folder=tmp_path):
+        assert begun == before + 1
