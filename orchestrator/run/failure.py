@@ -17,6 +17,7 @@ from ray.exceptions import (
 from ray.train import ControllerError, PreemptionError, WorkerGroupError
 from ray.train.v2._internal.exceptions import (
     UserExceptionWithTraceback,
+    WorkerGroupStartupFailedError,
     WorkerHealthCheckFailedError,
     WorkerHealthCheckTimeoutError,
 )
@@ -142,7 +143,8 @@ def _of_rays_error(error: BaseException) -> tuple[str, bool, FailureClass]:
     for rank, _ in essences:
         return f"worker {rank} lost its connection to another worker", True, "worker"
     essence = _essence(error)
-    died = _lost_process(essence)
+    # A worker that is lost, or out of reach, before any code of the user has run in it.
+    died = _lost_process(essence) or isinstance(essence, WorkerGroupStartupFailedError)
     return _line(essence), died, _class_of_death(essence, otherwise="worker")
 
 
@@ -242,8 +244,9 @@ def _without_advice(error: OrchestratorError) -> OrchestratorError:
 def _line(error: BaseException) -> str:
     """An error as one line, as short as it can be understood."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    # That one's text is a traceback, whose last line says what was raised.
-    text = lines[-1 if _never_began(error) else 0] if lines else ""
+    # Their text is a traceback, whose last line says what was raised.
+    traced = _never_began(error) or isinstance(error, WorkerGroupStartupFailedError)
+    text = lines[-1 if traced else 0] if lines else ""
     if not isinstance(error, OrchestratorError):
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
     # Before it is cut, which would leave half a secret.

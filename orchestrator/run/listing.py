@@ -26,13 +26,18 @@ def find_run(run: str, *, storage: Path) -> RunDirectory:
     Raises:
         UnknownRunError: there is none; with those whose names are nearest.
     """
-    # Whole paths, as a name is wanted even where the run is given as ".".
-    for path in map(_whole, (storage / run, Path(run))):
-        if (directory := RunDirectory(path=path)).is_run:
-            return directory
+    try:
+        # Whole paths, as a name is wanted even where the run is given as ".".
+        for path in map(_whole, (storage / run, Path(run))):
+            if (directory := RunDirectory(path=path)).is_run:
+                return directory
+        is_folder = Path(run).is_dir()
+    except OSError as error:
+        # Such as a name that is too long for any file.
+        raise UnknownRunError(f'no run "{run}" in {storage}: {error.strerror}') from error
     names = sorted(directory.path.name for directory in _runs_in(storage))
     close = difflib.get_close_matches(run, names, n=3)
-    if Path(run).is_dir():
+    if is_folder:
         message = f"{run} is a directory, but not that of a run"
     else:
         message = f'no run "{run}" in {storage}'
