@@ -174,8 +174,8 @@ def started_actor_died(cause: Exception) -> ActorDiedError:
         pytest.param(
             ControllerError(WorkerGroupStartupFailedError("At least one worker failed")),
             "WorkerGroupStartupFailedError: At least one worker failed",
-            False,
-            id="the controller",
+            True,
+            id="a group that never started",
         ),
         pytest.param(ControllerError(actor_died()), ACTOR_DIED, True, id="a node that died"),
         pytest.param(
