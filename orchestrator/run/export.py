@@ -17,7 +17,7 @@ from orchestrator.data.fitted import PREPROCESSING_FILE
 from orchestrator.errors import CheckpointError
 from orchestrator.export.manifest import EXPORT_FILE, SPEC_FILE, ExportManifest
 from orchestrator.train.parts import PartState
-from orchestrator.train.state import MODEL, STATE_FILE, read_stored
+from orchestrator.train.state import MODEL, read_parts
 
 _log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ def staged_export(checkpoint: CheckpointInfo, target: Path, *, job: Path) -> Ite
 
 def _weights(checkpoint: CheckpointInfo) -> dict[str, dict[str, torch.Tensor]]:
     """What is exported: the model; where an own loop has none of that name, whatever is weights."""
-    parts = read_stored(checkpoint.path / STATE_FILE)["parts"]
+    parts = read_parts(checkpoint.path)
     wanted = {MODEL: parts[MODEL]} if MODEL in parts else parts
     weights = {
         # Cloned, because safetensors refuses tensors that share memory, as tied weights do.

@@ -134,7 +134,7 @@ ScheduleSpec = Annotated[
 
 
 # An own loop makes these itself, or does without.
-_OF_TASK = ("optimizer", "schedule", "clip_norm", "micro_batch_size", "oom_retries")
+_OF_TASK = ("strategy", "optimizer", "schedule", "clip_norm", "micro_batch_size", "oom_retries")
 
 
 class TrainingSpec(SpecModel):
@@ -146,8 +146,9 @@ class TrainingSpec(SpecModel):
     )
     loop: Reference | None = Field(
         default=None,
-        description="Function that trains with a loop of its own, given a TrainContext; optimizer,"
-        " schedule, clip_norm, micro_batch_size and oom_retries are then its own business.",
+        description="Function that trains with a loop of its own, given a TrainContext; strategy,"
+        " optimizer, schedule, clip_norm, micro_batch_size and oom_retries are then its own"
+        " business.",
     )
     with_: Arguments = Field(
         default_factory=dict,
@@ -166,6 +167,11 @@ class TrainingSpec(SpecModel):
     micro_batch_size: Count | None = Field(
         default=None,
         description="Rows of one forward pass of a worker; null takes all its rows at once.",
+    )
+    strategy: Literal["ddp", "fsdp"] = Field(
+        default="ddp",
+        description="How workers share the model: ddp keeps all of it on each; fsdp cuts weights,"
+        " gradients and the optimizer's state over them, and checkpoints are written in pieces.",
     )
     oom_retries: Whole = Field(
         default=6,

@@ -15,6 +15,7 @@ from orchestrator.ledger.recorder import RowRecorder
 from orchestrator.plan.job import JobPlan
 from orchestrator.train.first_rank import FirstRank
 from orchestrator.train.outcome import StepOutcome
+from orchestrator.train.rank_saves import RankSaves
 from orchestrator.train.recent_losses import RecentLosses
 from orchestrator.train.row_ledger import records_of_ranks
 from orchestrator.train.save_moments import SaveMoments
@@ -64,6 +65,7 @@ class Bookkeeping:
         self._ledger = ledger
         self._skips = Skips(skips, plan.train.geometry)
         self._moments = SaveMoments(plan, first_rank)
+        self._saves = RankSaves(state, first_rank, relaxed=plan.train.relaxed)
         # Whether the unfinished step can be saved: the first rank has what the others trained.
         self._may_save = False
         self._clock = clock
@@ -199,29 +201,30 @@ class Bookkeeping:
             raise MisuseError("the next batch is asked for before step_done() for the one in hand")
         if self._unfinished is None:
             return
-        scores, may_save = self._scores, self._may_save
-        first, step = self._first_rank, self._state.step
-        if first is not None:
-            first.saver.check()
+        scores, may_save, step = self._scores, self._may_save, self._state.step
+        self._saves.check()
         self._save_if_due()
-        if first is None:
-            return
         if step == self._plan.total_steps:
-            first.saver.wait()
+            self._saves.wait()
             return
-        if not may_save or not self._moments.stop_wanted:
+        if not may_save or not self._saves.agreed(wanted=self._moments.stop_wanted):
             return
-        first.saver.save(self._state, metrics=scores)
-        first.saver.wait()
-        first.recorder.stopped(step=step)
-        raise StopRequested(f"stopped as requested after step {step} of {self._plan.total_steps}")
+        self._saves.now(scores)
+        self._saves.wait()
+        if self._first_rank is not None:
+            self._first_rank.recorder.stopped(step=step)
+            raise StopRequested(
+                f"stopped as requested after step {step} of {self._plan.total_steps}"
+            )
 
     def rescue(self) -> None:
         """Saves, if it is time, what was trained before something else failed.
 
         But a run is not finished by a last step whose validation failed.
         """
-        if self._unfinished is not None and self._state.step < self._plan.total_steps:
+        # A rank may be alone in this; the pieces of a sharded state are of no use without others'.
+        together = self._saves.alone and self._state.step < self._plan.total_steps
+        if self._unfinished is not None and together:
             self._save_if_due()
 
     def save(self) -> None:
@@ -230,8 +233,7 @@ class Bookkeeping:
             raise MisuseError("save() is for a step that was just done: call it after step_done()")
         if not self._may_save:
             self._bring_records()
-        if self._first_rank is not None:
-            self._first_rank.saver.save(self._state, metrics=self._scores)
+        self._saves.now(self._scores)
 
     def _wait_for_start(self) -> None:
         """Waits for the first batch: that the stream has to start is no part of the pace."""
@@ -255,9 +257,9 @@ class Bookkeeping:
     def _save_if_due(self) -> None:
         batch, self._unfinished = self._unfinished, None
         scores, self._scores = self._scores, {}
-        if self._first_rank is not None and batch is not None and self._may_save:
+        if batch is not None and self._may_save:
             finished = batch.step + 1 == self._plan.train.geometry.steps_per_epoch
-            self._first_rank.saver.after_step(self._state, epoch_finished=finished, metrics=scores)
+            self._saves.if_due(epoch_finished=finished, metrics=scores)
 
     def _report(self, epoch: int, more: Callable[[], Mapping[str, float]]) -> None:
         state = self._state

@@ -14,7 +14,7 @@ from orchestrator.errors import JobFailedError
 from orchestrator.train.batch import Columnar, micro_batches, to_tensors
 from orchestrator.train.passes import ValidationPasses
 from orchestrator.train.row_values import RowValues
-from orchestrator.train.strategy import DdpStrategy
+from orchestrator.train.strategy import Strategy
 from orchestrator.train.task import TrainTask
 from orchestrator.train.totals import Totals, check_same_names, row_totals
 
@@ -43,7 +43,7 @@ class Evaluator:
     def __init__(
         self,
         task: TrainTask,
-        strategy: DdpStrategy,
+        strategy: Strategy,
         passes: ValidationPasses,
         *,
         device: torch.device,
@@ -64,7 +64,7 @@ class Evaluator:
         """
         self._strategy.model.eval()
         values = RowValues()
-        with torch.no_grad():
+        with torch.no_grad(), self._strategy.evaluating():
             totals = self._score(self._passes.first(), values)
         check_same_names(totals.names)
         if self._summarise is None:
@@ -74,10 +74,9 @@ class Evaluator:
 
     def evaluate(self) -> Scores:
         """Scores the next pass; every rank has to call it and gets the same."""
-        self._strategy.share_buffers()
         self._strategy.model.eval()
         values = RowValues()
-        with torch.no_grad():
+        with torch.no_grad(), self._strategy.evaluating():
             parts = [self._score(batch, values) for batch in self._passes.begin()]
         totals = reduce(Totals.plus, parts).over_ranks()
         if self._summarise is None:

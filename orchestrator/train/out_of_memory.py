@@ -13,7 +13,7 @@ from orchestrator.train.outcome import StepOutcome
 from orchestrator.train.recorder import Recorder
 from orchestrator.train.state import SafeSize, TrainState
 from orchestrator.train.stepper import seed_everything, world
-from orchestrator.train.strategy import DdpStrategy
+from orchestrator.train.strategy import Strategy
 
 _HINT = (
     "a smaller training.global_batch_size, more workers, shorter rows or a smaller model need less"
@@ -44,7 +44,7 @@ class MemoryRetries:
 
     def __init__(
         self,
-        strategy: DdpStrategy,
+        strategy: Strategy,
         state: TrainState,
         *,
         asked: int | None,

@@ -51,7 +51,7 @@ class ModelPart:
     def spoilt(self) -> str | None:
         """Buffers are not looked at: an infinity in one may well be meant."""
         for name, weight in self.model.named_parameters():
-            if weight.requires_grad and not _finite(weight.detach()):
+            if weight.requires_grad and not is_finite(weight.detach()):
                 return name
         return None
 
@@ -72,7 +72,7 @@ class ObjectPart:
         return None
 
 
-def _finite(weight: Tensor) -> bool:
+def is_finite(weight: Tensor) -> bool:
     """Whether all numbers are finite.
 
     A sum is many times faster than a look at each: what is not finite does not leave it again. Only

@@ -109,17 +109,11 @@ class Saver:
         if self._ledger is not None:
             self._ledger.skipped(step)
 
-    def after_step(
-        self, state: TrainState, *, epoch_finished: bool, metrics: Mapping[str, float]
-    ) -> None:
-        """Begins to save the state after a finished step if it is time.
+    def due(self, state: TrainState, *, epoch_finished: bool, metrics: Mapping[str, float]) -> bool:
+        """Whether the state after a finished step is to be saved.
 
         Args:
             metrics: of the validation of this very step; empty where there was none.
-
-        Raises:
-            JobFailedError: the weights are spoilt, and must not become what a restart begins with.
-            CheckpointError: the one before could not be saved.
         """
         improved = self._improves(metrics)
         due = self._manager.due(
@@ -129,8 +123,18 @@ class Saver:
             last=state.step == self._plan.total_steps,
             in_flight=self._behind.busy,
         )
-        if due or improved:
+        return due or improved
+
+    def after_step(
+        self, state: TrainState, *, epoch_finished: bool, metrics: Mapping[str, float]
+    ) -> None:
+        """Begins to save the state after a finished step if it is due; raises as `save`."""
+        if self.due(state, epoch_finished=epoch_finished, metrics=metrics):
             self.save(state, metrics=metrics)
+
+    def can_save(self, state: TrainState) -> bool:
+        """Whether `save` would begin something: the step's is not begun, its loss is a number."""
+        return state.step != self._saved_step and state.loss_is_finite()
 
     def save(self, state: TrainState, *, metrics: Mapping[str, float]) -> bool:
         """Begins to save the state, if this step's is not yet; returns whether a checkpoint has it.
@@ -148,12 +152,7 @@ class Saver:
         if not state.loss_is_finite():
             return False
         if (spoilt := state.spoilt()) is not None:
-            raise NotFiniteError(
-                f"{spoilt} is not finite after step {state.step}; it is not saved",
-                hint=NOT_FINITE_HINT,
-                # In relaxed order the step's number does not say which one it was.
-                place=None if self._plan.train.relaxed else state.step - 1,
-            )
+            raise spoilt_state(spoilt, state.step, relaxed=self._plan.train.relaxed)
         # One at a time: the next snapshot goes into the memory of the one before.
         self._behind.wait()
         snapshot = state.snapshot(self._memory)
@@ -171,6 +170,14 @@ class Saver:
         self, snapshot: Snapshot, *, metrics: Mapping[str, float], began: float, held_s: float
     ) -> None:
         """Writes and commits what was saved, in the thread behind the training."""
+        try:
+            self._commit_snapshot(snapshot, metrics=metrics, began=began, held_s=held_s)
+        finally:
+            snapshot.close()
+
+    def _commit_snapshot(
+        self, snapshot: Snapshot, *, metrics: Mapping[str, float], began: float, held_s: float
+    ) -> None:
         step = snapshot.step
         cursor = self._plan.train.geometry.cursor(step)
         manifest = self._manager.save(
@@ -223,6 +230,16 @@ class Saver:
             return True
         last = ranked[best.keep - 1]
         return value > last if best.mode == "max" else value < last
+
+
+def spoilt_state(what: str, step: int, *, relaxed: bool) -> NotFiniteError:
+    """The error of a state that is not saved, as something in it is not finite after a step."""
+    return NotFiniteError(
+        f"{what} is not finite after step {step}; it is not saved",
+        hint=NOT_FINITE_HINT,
+        # In relaxed order the step's number does not say which one it was.
+        place=None if relaxed else step - 1,
+    )
 
 
 def versions() -> dict[str, str]:

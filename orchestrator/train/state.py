@@ -17,6 +17,8 @@ from orchestrator.errors import CheckpointError
 from orchestrator.plan.open_epoch import OpenEpoch
 from orchestrator.train.host_memory import HostMemory
 from orchestrator.train.parts import Part, PartState
+from orchestrator.train.shard_reader import read_whole
+from orchestrator.train.shards import SHARDS, Shards, check_tensors
 from orchestrator.train.totals import Totals
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ class SafeSize:
 class StoredState(TypedDict):
     """What the file holds."""
 
+    # Of a sharded state, which lies in a folder beside the file, there are none here.
     parts: dict[str, PartState]
     step: int
     rows: int
@@ -56,7 +59,8 @@ class TrainState:
     `interval` holds the sums since the last report, on `device`, so that the report after a restart
     is that of an undisturbed run. `safe_size` is there where memory has run out. `open_epoch` says
     which steps of the epoch are done, where these are not just its first ones; the driver reads it
-    too, so it is a file of its own.
+    too, so it is a file of its own. `shards` is there where each rank holds a piece of the parts:
+    all ranks then have to call `snapshot`, `read` and `spoilt`.
     """
 
     device: torch.device
@@ -66,6 +70,7 @@ class TrainState:
     interval: Totals | None = None
     open_epoch: OpenEpoch | None = None
     safe_size: SafeSize | None = None
+    shards: Shards | None = None
 
     def snapshot(self, memory: HostMemory) -> "Snapshot":
         """The state as it is now, which the steps to come do not change.
@@ -84,7 +89,9 @@ class TrainState:
         if self.safe_size is not None:
             live["safe_size"] = (self.safe_size.asked, self.safe_size.rows)
         stored, arrived = memory.copy(live)
-        return Snapshot(stored=stored, open_epoch=self.open_epoch, arrived=arrived)
+        return Snapshot(
+            stored=stored, open_epoch=self.open_epoch, arrived=arrived, shards=self.shards
+        )
 
     def write(self, directory: Path) -> None:
         """Writes the state into a checkpoint's directory."""
@@ -99,6 +106,10 @@ class TrainState:
 
         A step can spoil the weights while its own loss is still finite.
         """
+        spoilt = self._spoilt_here()
+        return spoilt if self.shards is None else self.shards.any(spoilt)
+
+    def _spoilt_here(self) -> str | None:
         for name, part in self.parts.items():
             if (weight := part.spoilt()) is not None:
                 return f"the weight {weight}" if name == MODEL else f"the weight {weight} of {name}"
@@ -112,10 +123,10 @@ class TrainState:
         """
         path = directory / STATE_FILE
         stored = read_stored(path)
-        _check_names(path, stored["parts"], self.parts)
+        parts = self._read_parts(path, stored)
         for name, part in self.parts.items():
             try:
-                part.load(stored["parts"][name])
+                part.load(parts[name])
             except (RuntimeError, ValueError, KeyError) as error:
                 raise CheckpointError(
                     f"{path} does not fit the {name} of this code: {error}",
@@ -128,14 +139,35 @@ class TrainState:
         if (safe := stored.get("safe_size")) is not None:
             self.safe_size = SafeSize(asked=safe[0], rows=safe[1])
 
+    def _read_parts(self, path: Path, stored: StoredState) -> Mapping[str, PartState]:
+        sharded = (path.parent / SHARDS).exists()
+        if sharded != (self.shards is not None):
+            there, here = ("fsdp", "ddp") if sharded else ("ddp", "fsdp")
+            raise CheckpointError(
+                f"{path.parent} was written with training.strategy: {there}, and this is {here}",
+                hint=f"go on with {there}, or begin a new run",
+            )
+        if self.shards is None:
+            _check_names(path, stored["parts"], self.parts)
+            return stored["parts"]
+        parts = {name: part.state() for name, part in self.parts.items()}
+        self.shards.read(parts, path.parent)
+        return parts
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+
+@dataclass(kw_only=True, slots=True)
 class Snapshot:
-    """A state in host memory; `arrived` is called before it is read."""
+    """A state in host memory; `arrived` is called before it is read.
+
+    With `shards`, each rank has its own pieces: the first one calls `write` and then, whatever came
+    of it, `close`; the others call `follow`.
+    """
 
     stored: StoredState
     open_epoch: OpenEpoch | None
     arrived: Callable[[], None]
+    shards: Shards | None = None
+    _led: bool = False
 
     @property
     def step(self) -> int:
@@ -145,16 +177,34 @@ class Snapshot:
     def write(self, directory: Path) -> None:
         """Writes it into a checkpoint's directory; any thread may."""
         self.arrived()
+        stored = self.stored
+        if self.shards is not None:
+            check_tensors(stored["parts"])
+            self._led = True
+            self.shards.lead(stored["parts"], directory)
+            stored = StoredState({**stored, "parts": {}})
         with _StateFile(directory / STATE_FILE, "wb") as file:
             try:
                 # Not through memory: it would hold up the training, which shares the interpreter.
-                torch.save(self.stored, file)
+                torch.save(stored, file)
             except RuntimeError as error:
                 if file.failure is None:
                     raise
                 raise file.failure from error
         if self.open_epoch is not None:
             write_open_epoch(directory, self.open_epoch)
+
+    def close(self) -> None:
+        """Lets the ranks that follow go on, where nothing came to be written."""
+        if self.shards is not None and not self._led:
+            self._led = True
+            self.shards.abandon()
+
+    def follow(self) -> None:
+        """Writes this rank's pieces to where the first one writes its own; any thread may."""
+        assert self.shards is not None
+        self.arrived()
+        self.shards.follow(self.stored["parts"])
 
 
 class _StateFile(io.FileIO):
@@ -192,6 +242,17 @@ def read_stored(path: Path) -> StoredState:
         what = f"lacks {', '.join(sorted(missing))}" if isinstance(stored, dict) else "is no dict"
         raise CheckpointError(f"{path} holds no state of a run: it {what}")
     return cast("StoredState", stored)
+
+
+def read_parts(directory: Path) -> dict[str, PartState]:
+    """The parts of a state, whole and on the CPU, whichever way it was written.
+
+    Raises:
+        CheckpointError: it is no state, or cannot be read.
+    """
+    if (directory / SHARDS).exists():
+        return read_whole(directory / SHARDS)
+    return read_stored(directory / STATE_FILE)["parts"]
 
 
 def _check_names(path: Path, stored: Mapping[str, object], wanted: Mapping[str, object]) -> None:

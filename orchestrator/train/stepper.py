@@ -15,7 +15,7 @@ from orchestrator.errors import JobFailedError
 from orchestrator.train.batch import Columnar, micro_batches, to_tensors
 from orchestrator.train.optimizer import ScheduledOptimizer
 from orchestrator.train.outcome import StepOutcome, row_losses
-from orchestrator.train.strategy import DdpStrategy
+from orchestrator.train.strategy import Strategy
 from orchestrator.train.task import TrainTask, split_output
 from orchestrator.train.totals import Totals, row_totals
 
@@ -33,7 +33,7 @@ class Stepper:
     def __init__(
         self,
         task: TrainTask,
-        strategy: DdpStrategy,
+        strategy: Strategy,
         optimizer: ScheduledOptimizer,
         *,
         device: torch.device,

@@ -1,6 +1,8 @@
-"""How the ranks share one model: distributed data parallel."""
+"""How the ranks share one model: what that takes, and distributed data parallel."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Protocol
 
 import torch
 import torch.distributed as dist
@@ -9,11 +11,47 @@ from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
 from orchestrator.train.exchange import FlatCopy, GradientExchange
-from orchestrator.train.parts import ModelPart
+from orchestrator.train.parts import ModelPart, PartState
 
 # DDP lays its gradient buckets out anew after the first pass, which changes the order of additions.
 # Throwing two passes away puts that behind, so that a restarted run adds as the first one did.
 SETTLING_PASSES = 2
+
+
+class Strategy(Protocol):
+    """A model on all ranks. Each of them makes the same calls, but for the passes of a step."""
+
+    model: nn.Module
+    world_size: int
+
+    @property
+    def trainable(self) -> nn.Module:
+        """The model to call in training."""
+
+    @property
+    def can_retry(self) -> bool:
+        """Whether a step that failed on one rank can be left by all."""
+
+    def begin_step(self) -> None:
+        """Before the passes of a step that may have to be tried again."""
+
+    def end_step(self) -> None:
+        """After them, also where they have failed."""
+
+    def undo_step(self) -> None:
+        """Throws away what the passes of a step have left."""
+
+    def accumulating(self, *, last: bool) -> AbstractContextManager[None]:
+        """Around each forward and backward pass: only the last one of a step averages gradients."""
+
+    def evaluating(self) -> AbstractContextManager[None]:
+        """Around the passes of a validation, of which ranks may have more or fewer."""
+
+    def state(self) -> PartState: ...
+
+    def load(self, state: PartState) -> None: ...
+
+    def spoilt(self) -> str | None: ...
 
 
 class DdpStrategy(ModelPart):
@@ -78,11 +116,13 @@ class DdpStrategy(ModelPart):
             return self._parallel.no_sync()
         return nullcontext()
 
-    def share_buffers(self) -> None:
-        """Gives every rank the first one's buffers, such as running means, before a validation."""
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Around a validation: every rank has the first one's buffers, such as running means."""
         if self.world_size > 1:
             for buffer in self.model.buffers():
                 dist.broadcast(buffer, src=0)
+        yield
 
 
 def _settle(parallel: DistributedDataParallel) -> None:

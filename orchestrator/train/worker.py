@@ -15,13 +15,13 @@ from orchestrator.plan.job import JobPlan
 from orchestrator.redaction.process import hide_environment
 from orchestrator.spec.secrets import hide_secrets_of
 from orchestrator.train.bookkeeping import Bookkeeping
+from orchestrator.train.build import build_parts
 from orchestrator.train.config import WorkerConfig
 from orchestrator.train.context import TrainContext, learning_rate
 from orchestrator.train.evaluation import Evaluator
 from orchestrator.train.first_rank import FirstRank
 from orchestrator.train.footprint import state_bytes
 from orchestrator.train.loop import TrainingLoop
-from orchestrator.train.optimizer import ScheduledOptimizer
 from orchestrator.train.out_of_memory import MemoryRetries
 from orchestrator.train.passes import ValidationPasses
 from orchestrator.train.pulse import Pulse, open_pulse
@@ -31,7 +31,7 @@ from orchestrator.train.saving import Saver
 from orchestrator.train.state import TrainState
 from orchestrator.train.stepper import Stepper, seed_everything, world
 from orchestrator.train.stop import StopRequest
-from orchestrator.train.strategy import DdpStrategy
+from orchestrator.train.strategy import Strategy
 from orchestrator.train.streams import open_training, open_validation
 from orchestrator.train.user_loop import Loop, load_training, run_loop
 from orchestrator.train.user_task import GuardedTask
@@ -68,13 +68,7 @@ def _train_task(
 ) -> None:
     plan, training = config.plan, config.plan.spec.training
     seed_everything(plan.spec.seed, 0, 0)
-    strategy = DdpStrategy(task.build_model(), state.device, retries=training.oom_retries > 0)
-    optimizer = ScheduledOptimizer(
-        task.build_optimizer(strategy.model, training.optimizer),
-        training.schedule,
-        total_steps=plan.total_steps,
-    )
-    state.parts.update(model=strategy, optimizer=optimizer)
+    strategy, optimizer = build_parts(plan, task, state)
     # Both before either is waited for: they then start at the same time.
     passes = _open_passes(config, pulse)
     books = _open_books(
@@ -211,7 +205,7 @@ def _load(config: WorkerConfig, state: TrainState) -> None:
 def _evaluator(
     plan: JobPlan,
     task: GuardedTask,
-    strategy: DdpStrategy,
+    strategy: Strategy,
     passes: ValidationPasses,
     device: torch.device,
 ) -> Evaluator:
