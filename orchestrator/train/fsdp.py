@@ -122,7 +122,11 @@ class ShardedOptimizer(ScheduledOptimizer):
         self._model = model
 
     def state(self) -> PartState:
-        """The averages by the name of their weight; the settings are those of the task."""
+        """The averages by the name of their weight; the settings are those of the task.
+
+        Before the first step torch fills them by a step on gradients of zero, which some optimizers
+        count: it is then good for nothing but to be loaded into.
+        """
         return {"state": self._whole()["state"]}
 
     def load(self, state: PartState) -> None:

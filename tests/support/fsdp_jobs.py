@@ -11,7 +11,7 @@ from torch.distributed.tensor import DTensor
 
 from orchestrator.checkpoint.behind import SaveBehind
 from orchestrator.plan.geometry import StreamGeometry
-from orchestrator.spec.training import AdamW, Constant
+from orchestrator.spec.training import AdamW, Constant, Sgd
 from orchestrator.train.fsdp import FsdpStrategy, ShardedOptimizer
 from orchestrator.train.host_memory import HostMemory
 from orchestrator.train.optimizer import ScheduledOptimizer
@@ -24,14 +24,16 @@ from tests.support.rank_jobs import score
 from tests.support.training import CPU, SEED, ConvTask, digest, train_steps
 
 
-def make_sharded(task: ConvTask, *, several_passes: bool) -> TrainState:
+def make_sharded(
+    task: ConvTask, *, several_passes: bool, spec: AdamW | Sgd | None = None
+) -> TrainState:
     """A fresh state, of which each rank has its pieces."""
     if not dist.is_initialized():
         # One rank; Ray makes a group of one, too.
         dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     torch.manual_seed(SEED)
     strategy = FsdpStrategy(task.build_model(), CPU, several_passes=several_passes)
-    optimizer = task.build_optimizer(strategy.model, AdamW(lr=0.01))
+    optimizer = task.build_optimizer(strategy.model, spec or AdamW(lr=0.01))
     scheduled = ScheduledOptimizer(optimizer, Constant(), total_steps=100)
     return TrainState(
         device=CPU,
@@ -47,12 +49,13 @@ def train_sharded(
     *,
     micro: int | None = None,
     clip: float | None = None,
+    spec: AdamW | Sgd | None = None,
     every: int = 0,
     start_from: Path | None = None,
     save: tuple[int, Path] | None = None,
 ) -> dict[str, Any]:
     """Trains as `rank_jobs.train` does; a save goes on while the steps that follow are trained."""
-    state = make_sharded(task, several_passes=micro is not None)
+    state = make_sharded(task, several_passes=micro is not None, spec=spec)
     strategy = cast("FsdpStrategy", state.parts["model"])
     optimizer = cast("ShardedOptimizer", state.parts["optimizer"])
     stepper = Stepper(task, strategy, optimizer, device=CPU, micro_batch_size=micro, clip_norm=clip)

@@ -16,6 +16,7 @@ import yaml
 
 from orchestrator.jsonl import read_json_lines
 from orchestrator.run.reap import SESSION_FILE
+from orchestrator.train.state import read_parts
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 150.0
@@ -91,14 +92,12 @@ class Run:
     def state_digest(self) -> str:
         """A hash of every bit of the newest checkpoint's weights and optimizer state."""
         newest = max((self.dir / "checkpoints").glob("step-*"))
-        stored = torch.load(newest / "state.pt", weights_only=True)
+        parts = read_parts(newest)
         digest = hashlib.sha256()
         moments = [
-            value
-            for state in stored["parts"]["optimizer"]["state"].values()
-            for value in state.values()
+            value for state in parts["optimizer"]["state"].values() for value in state.values()
         ]
-        for value in [*stored["parts"]["model"].values(), *moments]:
+        for value in [*parts["model"].values(), *moments]:
             digest.update(torch.as_tensor(value).numpy().tobytes())
         return digest.hexdigest()
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from orchestrator.errors import CheckpointError
-from orchestrator.spec.training import AdamW
+from orchestrator.spec.training import AdamW, Sgd
 from orchestrator.train.shard_reader import ShardReader, flat, read_whole
 from orchestrator.train.state import read_parts
 from tests.support import fsdp_jobs
@@ -28,19 +28,21 @@ UNEVEN = geometry(rows=70, batch=32)
 STEPS = 7
 
 
-@pytest.mark.parametrize(("workers", "micro", "clip"), [(2, None, 0.5), (3, 4, 1.0)])
+@pytest.mark.parametrize(("workers", "micro", "clip"), [(2, None, 0.1), (3, 4, None)])
 def test_pieces_are_trained_as_the_whole_model_is(
-    workers: int, micro: int | None, clip: float, tmp_path: Path
+    workers: int, micro: int | None, clip: float | None, tmp_path: Path
 ) -> None:
     task = ConvTask(norm=False)
-    state = make_state(task, spec=AdamW(lr=0.01))
+    # Unlike AdamW, it tells gradients that are too large.
+    spec = Sgd(lr=0.05, momentum=0.9)
+    state = make_state(task, spec=spec)
     train_steps(make_stepper(task, state, clip_norm=clip), state, UNEVEN, until=STEPS)
     expected = strategy_of(state).state()
     # With micro-batches of 4 rows, ranks differ in their passes; in a validation, too.
-    job = partial(train_sharded, micro=micro, clip=clip, every=3)
+    job = partial(train_sharded, micro=micro, clip=clip, spec=spec, every=3)
     for rank in run_ranks(workers, job, task, UNEVEN, STEPS, folder=tmp_path):
         for name, value in rank["weights"].items():
-            np.testing.assert_allclose(value, expected[name].numpy(), atol=2e-4)
+            np.testing.assert_allclose(value, expected[name].numpy(), atol=1e-5)
         assert rank["rows"] == state.rows
         assert len(rank["scores"]) == 2
         assert rank["largest_share"] < 0.75
