@@ -55,8 +55,8 @@ CASES = [
     ("  optimizer: {betas: [0.9, 0.9, 0.9]}", "x.yaml:8:22: training.optimizer.betas: got "
      "[0.9, 0.9, 0.9], wanted a list of 2, each a number of at least 0 and less than 1"),
     ("  lr: 0.1", 'x.yaml:8:3: training.lr: unknown key; did you mean "optimizer.lr"? allowed: '
-     "task, loop, with, epochs, steps, global_batch_size, micro_batch_size, oom_retries, on_nan, "
-     "max_rewinds, optimizer, schedule, "
+     "task, loop, with, epochs, steps, global_batch_size, micro_batch_size, strategy, "
+     "oom_retries, on_nan, max_rewinds, optimizer, schedule, "
      "clip_norm, validate_every, report_every, device"),
     ("  device: cude", 'x.yaml:8:11: training.device: got "cude", wanted "auto", "cpu" or "cuda"; '
      'did you mean "cuda"?'),
