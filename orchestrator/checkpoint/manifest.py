@@ -15,6 +15,8 @@ from orchestrator.errors import CheckpointError
 MANIFEST_NAME = "MANIFEST.json"
 TEMPORARY_NAME = "MANIFEST.json.tmp"
 REASON_NAME = "REASON.txt"
+# The folder of the pieces that each rank has written for itself, where there are such.
+SHARDS = "shards"
 RESERVED_NAMES = frozenset({MANIFEST_NAME, TEMPORARY_NAME, REASON_NAME})
 
 _CHECKPOINT_NAME = re.compile(r"step-([0-9]{9,})-([0-9]{3,})(?:-[b-z])?")
@@ -120,6 +122,12 @@ class Manifest:
     def size(self) -> int:
         """The bytes of all files together."""
         return sum(entry.size for entry in self.files)
+
+    @property
+    def strategy(self) -> str:
+        """The training.strategy that it was written with."""
+        sharded = any(entry.path.startswith(f"{SHARDS}/") for entry in self.files)
+        return "fsdp" if sharded else "ddp"
 
     def to_bytes(self) -> bytes:
         """The content of MANIFEST.json, with a checksum of itself."""

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from orchestrator.checkpoint.manifest import Manifest
 from orchestrator.errors import PlanError
 from orchestrator.plan.fingerprint import (
     CODE_SUFFIX,
@@ -64,6 +65,21 @@ def check_unchanged(parts: Mapping[str, str], plan: JobPlan) -> None:
         hint="--fresh starts over under the same name and keeps the old run aside; --name gives the"
         " changed job a run of its own",
     )
+
+
+def check_strategy(manifest: Manifest, plan: JobPlan) -> None:
+    """Refuses to go on from a checkpoint that the plan's workers cannot read.
+
+    Raises:
+        PlanError: it was written with another training.strategy.
+    """
+    was, now = manifest.strategy, plan.spec.training.strategy
+    if was != now:
+        raise PlanError(
+            f"the run {plan.spec.name!r} cannot go on from {manifest.name}: it was written with"
+            f" training.strategy: {was}, and this is {now}",
+            hint=f"go on with {was}; --name gives the changed job a run of its own",
+        )
 
 
 def _data_changes(digest: str | None, plan: JobPlan) -> str:

@@ -19,7 +19,7 @@ from orchestrator.plan.job import JobPlan
 from orchestrator.report.records import parse_events
 from orchestrator.report.status import last_word
 from orchestrator.run.attempt_scaling import RescaleError
-from orchestrator.run.changes import check_unchanged
+from orchestrator.run.changes import check_strategy, check_unchanged
 from orchestrator.run.counting import count_plan
 from orchestrator.run.describe import write_plan
 from orchestrator.run.directory import RunDirectory
@@ -275,6 +275,7 @@ class Driver:
         if newest is None:
             return None
         check_unchanged(newest.manifest.parts, self._plan)
+        check_strategy(newest.manifest, self._plan)
         return newest
 
     def _tell(self, event: str, attempt: int | None, **fields: JsonValue) -> None:

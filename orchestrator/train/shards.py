@@ -14,13 +14,13 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from orchestrator.checkpoint.files import storage_errors
+from orchestrator.checkpoint.manifest import SHARDS
 from orchestrator.errors import CheckpointError
 from orchestrator.train.parts import PartState
 from orchestrator.train.shard_reader import ShardReader, flat
 
 T = TypeVar("T")
 
-SHARDS = "shards"
 # Longer than a write of a large piece may take; a rank that died ends the wait at once.
 _WAIT = datetime.timedelta(minutes=30)
 

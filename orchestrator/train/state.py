@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from orchestrator.checkpoint.files import storage_errors
+from orchestrator.checkpoint.manifest import SHARDS
 from orchestrator.checkpoint.open_epoch import write_open_epoch
 from orchestrator.errors import CheckpointError
 from orchestrator.plan.open_epoch import OpenEpoch
 from orchestrator.train.host_memory import HostMemory
 from orchestrator.train.parts import Part, PartState
 from orchestrator.train.shard_reader import read_whole
-from orchestrator.train.shards import SHARDS, Shards, check_tensors
+from orchestrator.train.shards import Shards, check_tensors
 from orchestrator.train.totals import Totals
 
 if TYPE_CHECKING:

@@ -9,9 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from orchestrator.checkpoint.manifest import FileEntry, Manifest
 from orchestrator.errors import PlanError, SpecError
 from orchestrator.plan.job import JobPlan
-from orchestrator.run.changes import DATA_FILE, check_unchanged
+from orchestrator.run.changes import DATA_FILE, check_strategy, check_unchanged
 from orchestrator.run.describe import describe_run
 from orchestrator.run.directory import open_run
 from orchestrator.run.planning import plan_job
@@ -190,3 +191,24 @@ def test_chance_in_what_decides_the_number_of_rows_is_refused(
         plan_of(root, transforms=named)
     # After it, it may.
     plan_of(root, transforms=[*reversed(named)] if len(named) > 1 else [])
+
+
+@pytest.mark.parametrize(("was", "now"), [("ddp", "fsdp"), ("fsdp", "ddp")])
+def test_another_strategy_is_refused_by_name(was: str, now: str, root: Path) -> None:
+    path = {"ddp": "state.pt", "fsdp": "shards/__0_0.distcp"}[was]
+    written = Manifest(
+        name="step-000000004-001",
+        attempt=1,
+        step=4,
+        cursor={},
+        metrics={},
+        order_fingerprint="",
+        parts={},
+        versions={},
+        files=(FileEntry(path=path, size=1, sha256="0" * 64),),
+    )
+    task = f"code_{root.name}.task:Task"
+    training = {"task": task, "epochs": 1, "global_batch_size": 5}
+    check_strategy(written, plan_of(root, training={**training, "strategy": was}))
+    with pytest.raises(PlanError, match=f"strategy: {was}, and this is {now}"):
+        check_strategy(written, plan_of(root, training={**training, "strategy": now}))
