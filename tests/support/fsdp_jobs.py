@@ -150,9 +150,29 @@ def whole(value: object) -> Any:
     return tensor.detach().numpy()
 
 
-class Tied(ConvTask):
-    """A model whose blocks share a weight, which cannot be cut apart."""
-
-    def build_model(self) -> nn.Module:
-        model = super().build_model()
-        return nn.Sequential(model, model)
+def train_tied(directory: Path) -> list[float]:
+    """The sum of a weight that two blocks share after each of two steps, and as it is read."""
+    sums = []
+    for begins_with in (None, directory):
+        torch.manual_seed(SEED)
+        model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4))
+        model[2].weight = model[0].weight
+        strategy = FsdpStrategy(model, CPU, several_passes=False)
+        adam = torch.optim.AdamW(model.parameters(), lr=0.1)
+        scheduled = ScheduledOptimizer(adam, Constant(), total_steps=2)
+        optimizer = ShardedOptimizer(scheduled, model)
+        parts = {"model": strategy, "optimizer": optimizer}
+        state = TrainState(device=CPU, parts=parts, shards=Shards())
+        if begins_with is not None:
+            state.read(begins_with)
+        for step in range(state.step, 2):
+            model(torch.ones(2, 4)).sum().backward()
+            optimizer.step(step)
+            model.zero_grad()
+            assert model[2].weight is model[0].weight
+            sums.append(float(cast("DTensor", model[0].weight).full_tensor().sum()))
+            if step == 0:
+                state.step, behind = 1, SaveBehind()
+                begin_save(state, directory, behind)
+                behind.wait()
+    return sums

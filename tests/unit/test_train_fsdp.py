@@ -142,6 +142,14 @@ def test_a_spoilt_piece_is_known_to_all_ranks(tmp_path: Path) -> None:
     assert others == [first] * 2
 
 
+def test_blocks_that_share_a_weight_keep_sharing_it(tmp_path: Path) -> None:
+    saved = tmp_path / "saved"
+    saved.mkdir()
+    for first, second, again in run_ranks(2, fsdp_jobs.train_tied, saved, folder=tmp_path):
+        assert first != second
+        assert again == second
+
+
 class Evil:
     """Runs code when it is unpickled."""
 
