@@ -25,6 +25,7 @@ VERBS = {
     "ledger": ("orchestrator.cli.ledger", "show or export which rows made which step"),
     "export": ("orchestrator.cli.export", "write the weights of a run for use without Ray"),
     "diff": ("orchestrator.cli.diff", "name the first step at which two runs saw other rows"),
+    "cluster": ("orchestrator.cli.cluster", "run a development cluster on this machine"),
     "plan": ("orchestrator.cli.plan", "show what a job would do, without starting anything"),
     "validate": ("orchestrator.cli.validate", "check a job spec and the code it names"),
     "bench": ("orchestrator.cli.bench", "measure the stream beside limits and other loaders"),

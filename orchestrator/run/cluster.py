@@ -20,6 +20,7 @@ from ray.exceptions import RayError
 from orchestrator.errors import ClusterError
 from orchestrator.plan.placement import Node
 from orchestrator.plan.resources import ClusterCapacity
+from orchestrator.run.local_clusters import as_client_of
 from orchestrator.spec.runtime import RuntimeSpec
 
 # Ray's defaults notice a dead worker after two seconds and move workers into a folder of Ray's. The
@@ -47,7 +48,7 @@ def capacity_of(runtime: RuntimeSpec) -> ClusterCapacity:
     """
     if runtime.address == "local":
         return _embedded_capacity(runtime)
-    with environment_kept():
+    with environment_kept(), as_client_of(runtime.address):
         try:
             connect(runtime, log_to_driver=False, with_code=False)
             nodes: list[dict[str, object]] = ray.nodes()  # type: ignore[no-untyped-call] # of Ray's

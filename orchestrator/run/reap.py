@@ -77,10 +77,10 @@ def recorded_session(run_dir: Path) -> Session | None:
 def reap(session: Session, *, grace_s: float = _REAP_GRACE_S) -> None:
     """Ends the processes, politely first where there is time for it, and removes their folder."""
     if grace_s:
-        for process in _members(session):
+        for process in living(session):
             _signal(process, signal.SIGTERM)
-        psutil.wait_procs(_members(session), timeout=grace_s)
-    stubborn = _members(session)
+        psutil.wait_procs(living(session), timeout=grace_s)
+    stubborn = living(session)
     for process in stubborn:
         _signal(process, signal.SIGKILL)
     psutil.wait_procs(stubborn, timeout=_REAP_GRACE_S)
@@ -89,7 +89,8 @@ def reap(session: Session, *, grace_s: float = _REAP_GRACE_S) -> None:
         shutil.rmtree(session.folder, ignore_errors=True)
 
 
-def _members(session: Session) -> list[psutil.Process]:
+def living(session: Session) -> list[psutil.Process]:
+    """The processes of a session, without this one."""
     found = []
     for process in psutil.process_iter():
         try:

@@ -11,6 +11,7 @@ from orchestrator.errors import ClusterError
 from orchestrator.plan.resources import ClusterCapacity
 from orchestrator.run.cluster import ENVIRONMENT, connect, environment_kept, start_embedded
 from orchestrator.run.guard import guarded
+from orchestrator.run.local_clusters import as_client_of
 from orchestrator.run.reap import (
     SESSION_VARIABLE,
     end_session,
@@ -39,7 +40,11 @@ def ray_session(
     session = new_session()
     try:
         record_session(session, run_dir)
-        with guarded(session, os.environ), environment_kept():
+        with (
+            guarded(session, os.environ),
+            environment_kept(),
+            as_client_of(runtime.address),
+        ):
             os.environ.update({**ENVIRONMENT, **os.environ, SESSION_VARIABLE: session.mark})
             try:
                 if runtime.address == "local":

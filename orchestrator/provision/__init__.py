@@ -1,0 +1,1 @@
+"""Clusters: one for development on this machine, and the files from which others are made."""
