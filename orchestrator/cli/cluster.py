@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 if TYPE_CHECKING:
     from orchestrator.cli.main import Verb
 
-# As of the verbs in `main`: only the module of the chosen one is imported.
+# Action -> module and one line of help. What is slow to import, their functions import.
 ACTIONS = {
     "up": ("orchestrator.cli.cluster_up", "start a development cluster on this machine"),
     "status": ("orchestrator.cli.cluster_status", "show its nodes, resources and jobs"),

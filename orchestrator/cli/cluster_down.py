@@ -2,7 +2,8 @@
 
 import argparse
 
-from orchestrator.cli.output import say
+from orchestrator.cli.output import complain, say
+from orchestrator.errors import ClusterError
 from orchestrator.provision.request import DEFAULT_NAME, check_name
 
 
@@ -27,6 +28,8 @@ def run(args: argparse.Namespace) -> int:
     if not args.all:
         names = [_chosen(args.name, names)]
     for name in names:
+        for job in _at_work(name):
+            complain(f'cluster "{name}": {job} ends with it')
         down(name)
         say(f'cluster "{name}" is down')
     if not names:
@@ -34,9 +37,22 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _chosen(name: str | None, names: list[str]) -> str:
-    from orchestrator.errors import ClusterError
+def _at_work(name: str) -> list[str]:
+    """The jobs that a cluster runs, as far as it can still tell."""
+    from orchestrator.provision.jobs import jobs_of
+    from orchestrator.provision.registry import recorded
 
+    record = recorded(name)
+    if record is None or not record.is_up:
+        return []
+    try:
+        jobs = jobs_of(record)
+    except ClusterError:
+        return []  # of a cluster that has crashed
+    return [f"job {job.id} ({job.entrypoint})" for job in jobs if job.status == "RUNNING"]
+
+
+def _chosen(name: str | None, names: list[str]) -> str:
     if name is not None:
         check_name(name)
     chosen = name or (names[0] if len(names) == 1 else DEFAULT_NAME)

@@ -58,7 +58,7 @@ def start_head(record: ClusterRecord, request: ClusterRequest) -> NodeStarted:
     Raises:
         ClusterError: it does not start.
     """
-    gcs_port, dashboard_port = _free_ports(2)
+    gcs_port, dashboard_port, metrics_port = _free_ports(3)
     autoscaling = record.folder / "autoscaler.yaml"
     if request.autoscale:
         autoscaling.write_text(autoscaler_config(request, address=f"{LOOPBACK}:{gcs_port}"))
@@ -73,7 +73,9 @@ def start_head(record: ClusterRecord, request: ClusterRequest) -> NodeStarted:
         dashboard_port=dashboard_port,
         autoscaling=str(autoscaling) if request.autoscale else "",
     )
-    added = {**_AUTOSCALING, **_HEAD} if request.autoscale else {}
+    # Ray's fixed port for the autoscaler's metrics would do for one cluster only.
+    port = {"AUTOSCALER_METRIC_PORT": str(metrics_port)}
+    added = {**_AUTOSCALING, **_HEAD, **port} if request.autoscale else {}
     return _start(record, order, added)
 
 

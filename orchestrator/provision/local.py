@@ -1,22 +1,18 @@
 """A development cluster on this machine: up, and down without a trace."""
 
-import fcntl
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from orchestrator.errors import ClusterError
+from orchestrator.provision.alone import LOCK_FILE, alone_with
 from orchestrator.provision.launch import start_head, start_nodes
 from orchestrator.provision.registry import ClusterRecord, recorded
 from orchestrator.provision.request import PREPROCESSING, TRAINING, ClusterRequest
 from orchestrator.run.local_clusters import clusters_folder
 from orchestrator.run.reap import new_session, reap
-
-_LOCK_FILE = ".lock"
 
 
 def up(request: ClusterRequest, *, say: Callable[[str], None]) -> ClusterRecord:
@@ -28,7 +24,7 @@ def up(request: ClusterRequest, *, say: Callable[[str], None]) -> ClusterRecord:
     Raises:
         ClusterError: it cannot be started, or one of this name runs and was asked to be another.
     """
-    with _alone(request.name):
+    with alone_with(request.name):
         there = recorded(request.name)
         if there is not None and there.is_up:
             return _as_asked(there, request)
@@ -50,7 +46,7 @@ def down(name: str) -> ClusterRecord | None:
     Returns:
         What it was, None where nothing was recorded of such a cluster.
     """
-    with _alone(name):
+    with alone_with(name):
         record = recorded(name)
         if record is not None:
             _end(record)
@@ -116,21 +112,5 @@ def _end(record: ClusterRecord, *, keep_logs: bool = False) -> None:
         for path in record.folder.iterdir():
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
-            elif path.name != _LOCK_FILE:
+            elif path.name != LOCK_FILE:
                 path.unlink(missing_ok=True)
-
-
-@contextmanager
-def _alone(name: str) -> Iterator[None]:
-    """Keeps other commands from starting or ending the same cluster meanwhile."""
-    folder = clusters_folder() / name
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with Path(folder / _LOCK_FILE).open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ClusterError(
-                f'another command is starting or ending the cluster "{name}"',
-                hint="orchestrator cluster status tells when it is there",
-            ) from None
-        yield

@@ -1,7 +1,9 @@
 """The nodes of a development cluster: what each offers, and how one is added, drained or killed."""
 
+import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psutil
@@ -15,9 +17,10 @@ from ray.core.generated.gcs_pb2 import (  # type: ignore[attr-defined]
 )
 
 from orchestrator.errors import ClusterError
+from orchestrator.provision.alone import alone_with
 from orchestrator.provision.launch import start_nodes
 from orchestrator.provision.node import NodeStarted
-from orchestrator.provision.registry import ClusterRecord
+from orchestrator.provision.registry import ClusterRecord, recorded
 from orchestrator.provision.request import ROLE, ClusterRequest
 from orchestrator.run.local_clusters import using_token
 from orchestrator.run.reap import living
@@ -56,14 +59,9 @@ def members(record: ClusterRecord) -> tuple[MemberNode, ...]:
         ClusterError: the cluster does not answer.
     """
     alive = GcsNodeInfo.GcsNodeState.Value("ALIVE")
-    with using_token(record.token_file):
-        try:
-            found = GcsClient(address=record.address).get_all_node_info(timeout=_ANSWER_S)
-        except Exception as error:  # Ray's client raises what gRPC gives it
-            raise ClusterError(
-                f'the cluster "{record.name}" does not answer at {record.address}: {error}',
-                hint=f"orchestrator cluster down --name {record.name} ends what is left of it",
-            ) from error
+    with using_token(record.token_file), _answering(record):
+        _check_listening(record.address)
+        found = GcsClient(address=record.address).get_all_node_info(timeout=_ANSWER_S)
     nodes = [
         MemberNode(
             id=number.hex(),
@@ -78,13 +76,35 @@ def members(record: ClusterRecord) -> tuple[MemberNode, ...]:
     return tuple(sorted(nodes, key=lambda node: (node.role != "head", node.role, node.id)))
 
 
+@contextmanager
+def _answering(record: ClusterRecord) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # Ray's client raises what gRPC gives it
+        raise ClusterError(
+            f'the cluster "{record.name}" does not answer at {record.address}: {error}',
+            hint=f"orchestrator cluster down --name {record.name} ends what is left of it",
+        ) from error
+
+
+def _check_listening(address: str) -> None:
+    """Ray's client would try for most of a minute where nobody listens any more."""
+    host, _, port = address.rpartition(":")
+    socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()
+
+
 def add(record: ClusterRecord, role: str) -> NodeStarted:
     """Starts one more node of a role.
 
     Raises:
         ClusterError: it does not start.
     """
-    return start_nodes(record, [role], ClusterRequest.from_record(record.request))[0]
+    request = ClusterRequest.from_record(record.request)
+    # Of two nodes that start at once one would take the other's socket.
+    with alone_with(record.name):
+        if recorded(record.name) != record:
+            raise ClusterError(f'the cluster "{record.name}" has been ended meanwhile')
+        return start_nodes(record, [role], request)[0]
 
 
 def drain(record: ClusterRecord, node: MemberNode, *, seconds: float) -> None:

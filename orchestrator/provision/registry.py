@@ -7,14 +7,15 @@ that whatever crashes in between can be found and ended.
 import difflib
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import cast
 
 from orchestrator.errors import ClusterError
-from orchestrator.run.local_clusters import RECORD_FILE, clusters_folder
-from orchestrator.run.reap import Session, living
+from orchestrator.run.local_clusters import RECORD_FILE, TOKEN_FILE, clusters_folder
+from orchestrator.run.reap import Session, is_session, living
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +41,7 @@ class ClusterRecord:
 
     @property
     def token_file(self) -> Path:
-        return self.folder / "token"
+        return self.folder / TOKEN_FILE
 
     @property
     def processes(self) -> Session:
@@ -76,8 +77,8 @@ def recorded(name: str) -> ClusterRecord | None:
     path = clusters_folder() / name / RECORD_FILE
     try:
         content = json.loads(path.read_text())
-        return ClusterRecord(
-            name=str(content["name"]),
+        record = ClusterRecord(
+            name=name,
             folder=path.parent,
             mark=str(content["mark"]),
             session=Path(str(content["session"])),
@@ -85,6 +86,8 @@ def recorded(name: str) -> ClusterRecord | None:
             dashboard=str(content["dashboard"]),
             request=cast("Mapping[str, object]", dict(content["request"])),
         )
+        _check(record)
+        return record
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
@@ -92,6 +95,19 @@ def recorded(name: str) -> ClusterRecord | None:
             f"{path} is damaged: {error}",
             hint=f"no cluster can be found by it; remove {path.parent} once nothing of it runs",
         ) from error
+
+
+def _check(record: ClusterRecord) -> None:
+    """Refuses what no command of ours has written: by a record processes and folders are removed.
+
+    Raises:
+        ValueError: what is wrong with it.
+    """
+    if not is_session(record.processes):
+        raise ValueError("its mark or its session is none of ours")
+    for address in (record.address, record.dashboard.removeprefix("http://")):
+        if address and not re.fullmatch(r"127\.0\.0\.1:\d{1,5}", address):
+            raise ValueError(f'"{address}" is not on this machine')
 
 
 def all_recorded() -> tuple[ClusterRecord, ...]:

@@ -127,13 +127,23 @@ class ClusterRequest:
 
     @classmethod
     def from_record(cls, record: Mapping[str, object]) -> Self:
-        """What a cluster was asked to be, by its record."""
+        """What a cluster was asked to be, by its record.
+
+        Raises:
+            ClusterError: the record is of another version, or damaged.
+        """
         content = dict(record)
-        amounts = {
-            key: Amount(**{k: int(v) for k, v in dict(content.pop(key)).items()})  # type: ignore[call-overload]
-            for key in ("cpu_nodes", "gpu_nodes")
-        }
-        return cls(**amounts, **content)  # type: ignore[arg-type]
+        try:
+            amounts = {
+                key: Amount(**{k: int(v) for k, v in dict(content.pop(key)).items()})  # type: ignore[call-overload]
+                for key in ("cpu_nodes", "gpu_nodes")
+            }
+            return cls(**amounts, **content)  # type: ignore[arg-type]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ClusterError(
+                f"the record does not tell what the cluster was asked to be: {error}",
+                hint="orchestrator cluster down, then up",
+            ) from error
 
 
 def check_name(name: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 HOME_VARIABLE = "ORCHESTRATOR_HOME"
 """Names the folder of what is kept between commands; by default `~/.orchestrator`."""
 RECORD_FILE = "cluster.json"
+TOKEN_FILE = "token"
 TOKEN_VARIABLES = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 # Ray's word for "this machine alone", whatever the system: without it Ray replaces 127.0.0.1 by the
 # host's own address, where such a cluster does not listen (2.60).
@@ -34,7 +35,7 @@ def token_file_of(address: str) -> Path | None:
             # Of a cluster that is just being started or removed: whoever asks for it is told.
             continue
         if address in (found.get("address"), found.get("dashboard")):
-            return Path(str(found["token_file"]))
+            return record.with_name(TOKEN_FILE)
     return None
 
 

@@ -3,9 +3,11 @@
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import tempfile
+import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,12 @@ class Session:
 
     mark: str
     folder: Path
+
+
+def is_session(session: Session) -> bool:
+    """Whether this can be one that was made here; a damaged record may name any mark and folder."""
+    marked = re.fullmatch(r"[0-9a-f]{32}", session.mark) is not None
+    return marked and session.folder.name.startswith(_FOLDER_PREFIX)
 
 
 def new_session() -> Session:
@@ -80,10 +88,12 @@ def reap(session: Session, *, grace_s: float = _REAP_GRACE_S) -> None:
         for process in living(session):
             _signal(process, signal.SIGTERM)
         psutil.wait_procs(living(session), timeout=grace_s)
-    stubborn = living(session)
-    for process in stubborn:
-        _signal(process, signal.SIGKILL)
-    psutil.wait_procs(stubborn, timeout=_REAP_GRACE_S)
+    until = time.monotonic() + _REAP_GRACE_S
+    # Again while there are any: what is killed may have started others meanwhile.
+    while (stubborn := living(session)) and time.monotonic() < until:
+        for process in stubborn:
+            _signal(process, signal.SIGKILL)
+        psutil.wait_procs(stubborn, timeout=max(0.0, until - time.monotonic()))
     # A damaged record may name any folder.
     if session.folder.name.startswith(_FOLDER_PREFIX):
         shutil.rmtree(session.folder, ignore_errors=True)

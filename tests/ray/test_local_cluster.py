@@ -9,15 +9,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
-import psutil
 import pytest
 
-from tests.support.local_clusters import Home, clusters_home, processes_of, wait_for
+from tests.support.local_clusters import (
+    LOOPBACK,
+    Home,
+    clusters_home,
+    listening,
+    processes_of,
+    wait_for,
+)
 
 pytestmark = pytest.mark.ray
-
-# The last one is the first, on a socket that speaks both versions of IP.
-LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 
 
 @pytest.fixture(scope="module")
@@ -52,15 +55,10 @@ def test_its_nodes_have_roles_and_the_head_has_no_work(home: Home) -> None:
 
 
 def test_everything_listens_on_loopback_alone(home: Home) -> None:
-    listening = {
-        (connection.laddr.ip, connection.laddr.port, process.name())
-        for process in processes_of(home.record())
-        for connection in process.net_connections(kind="tcp")
-        if connection.status == psutil.CONN_LISTEN
-    }
+    found = listening(processes_of(home.record()))
     # The GCS, the dashboard, and of each node a raylet's two ports and its agents'.
-    assert len(listening) > 10
-    assert {entry for entry in listening if entry[0] not in LOOPBACK} == set()
+    assert len(found) > 10
+    assert {entry for entry in found if entry[0] not in LOOPBACK} == set()
 
 
 def test_the_token_is_its_owners_alone_and_the_dashboard_wants_it(home: Home) -> None:
@@ -121,6 +119,22 @@ def test_clusters_stand_side_by_side(home: Home) -> None:
     assert home.orchestrator("cluster", "down", "--name", "other").returncode == 0
     assert processes_of(record) == []
     assert home.roles() == ["head", "preprocessing", "preprocessing", "training"]
+
+
+def test_nothing_is_left_of_a_cluster_whose_start_was_killed() -> None:
+    with clusters_home() as home:
+        up = home.start("cluster", "up")
+        wait_for(lambda: home.is_recorded(), what="the start is recorded")
+        record = home.record()
+        wait_for(lambda: bool(processes_of(record)), what="the head is started")
+        second = home.orchestrator("cluster", "up")
+        assert second.returncode == 3
+        assert 'another command is changing the cluster "local"' in second.stderr
+        up.kill()
+        up.communicate()
+        assert home.orchestrator("cluster", "status").returncode == 3
+        assert home.orchestrator("cluster", "down").returncode == 0
+        assert processes_of(record) == []
 
 
 def test_nothing_is_left_of_a_cluster_whose_head_was_killed() -> None:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,12 @@ from typing import cast
 
 import psutil
 
+from orchestrator.run.reap import SESSION_VARIABLE
+from tests.support.runs import members_of, title_of
+
 LIMIT_S = 120.0
+# The last one is the first, on a socket that speaks both versions of IP.
+LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,19 @@ class Home:
             timeout=timeout,
             check=False,
         )
+
+    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+        """Starts the command, and returns at once."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "orchestrator", *arguments],
+            env=self.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    def is_recorded(self, name: str = "local") -> bool:
+        return (self.folder / "clusters" / name / "cluster.json").exists()
 
     def record(self, name: str = "local") -> dict[str, object]:
         """What is recorded of a cluster."""
@@ -73,18 +91,31 @@ def clusters_home() -> Iterator[Home]:
 
 
 def processes_of(record: dict[str, object]) -> list[psutil.Process]:
-    """The processes of a cluster: those that bear its mark, and all below them."""
-    mark, session = str(record["mark"]), str(record["session"])
-    found = set()
+    """The processes of a cluster: those with its mark or in its folder, and all below them."""
+    # Ray's agents write their title over their environment and their arguments.
+    found = set(members_of(Path(str(record["session"]))))
     for process in psutil.process_iter():
         try:
-            marked = process.environ().get("ORCHESTRATOR_SESSION") == mark
-            if marked or any(session in part for part in process.cmdline()):
-                # Ray's agents write their title over their environment and their arguments.
+            if process.environ().get(SESSION_VARIABLE) == record["mark"]:
                 found |= {process, *process.children(recursive=True)}
-        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+        except psutil.Error:
             continue
     return [process for process in found if process.is_running()]
+
+
+def listening(processes: Iterable[psutil.Process]) -> set[tuple[str, int, str]]:
+    """Where processes listen: address, port, and what the process calls itself."""
+    found = set()
+    for process in processes:
+        try:
+            found |= {
+                (connection.laddr.ip, connection.laddr.port, title_of(process))
+                for connection in process.net_connections(kind="tcp")
+                if connection.status == psutil.CONN_LISTEN
+            }
+        except psutil.NoSuchProcess:
+            continue
+    return found
 
 
 def wait_for(true: Callable[[], bool], *, what: str, limit_s: float = LIMIT_S) -> None:

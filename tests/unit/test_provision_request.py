@@ -46,6 +46,12 @@ def test_a_wrong_wish_is_told_with_its_option(changed: dict[str, str], told: str
     assert told in str(caught.value)
 
 
+@pytest.mark.parametrize("record", [{}, {"cpu_nodes": 2}, {"name": "one", "size": "large"}])
+def test_a_record_of_another_version_is_told(record: dict[str, object]) -> None:
+    with pytest.raises(ClusterError, match="does not tell what the cluster was asked to be"):
+        ClusterRequest.from_record(record)
+
+
 def test_the_head_has_no_work_but_where_it_is_alone() -> None:
     alone = ClusterRequest.parse(**{**WISH, "cpu_nodes": "0", "gpu_nodes": "0"})
     assert alone.head_cpus == 4
