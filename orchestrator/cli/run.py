@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     if not is_supervised():
         spec = load_spec(args)
         if spec.failure.restart_driver:
-            run_dir = Path(spec.runtime.working_dir) / spec.checkpoint.storage / spec.name
+            run_dir = Path(spec.runtime.data_root) / spec.checkpoint.storage / spec.name
             before = _identity(run_dir)
 
             def command(start: int) -> list[str]:

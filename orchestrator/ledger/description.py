@@ -76,7 +76,7 @@ class Description:
 def describe_order(plan: JobPlan) -> Description:
     """The description of a plan whose rows have been counted."""
     stream = plan.train
-    root = plan.spec.runtime.working_dir.rstrip("/") + "/"
+    root = plan.spec.runtime.data_root.rstrip("/") + "/"
     files = list(dict.fromkeys(fragment.path for fragment in stream.index.fragments))
     numbers = {path: number for number, path in enumerate(files)}
     counting = stream.counting

@@ -50,7 +50,7 @@ def order_fingerprint(
     window = stream.geometry.window_steps * stream.geometry.batch
     whole = window >= stream.geometry.rows
     parts = {
-        DATA_PART: stream.index.digest(spec.runtime.working_dir),
+        DATA_PART: stream.index.digest(spec.runtime.data_root),
         "seed": str(spec.seed),
         "training.global_batch_size": str(stream.geometry.batch),
         SHUFFLE_PART: shuffle if shuffle != "window" else f"window of {'all' if whole else window}",

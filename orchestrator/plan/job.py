@@ -169,7 +169,7 @@ def build_plan(
     indexes: dict[Split, DatasetIndex] = {"train": train}
     if validation is not None:
         indexes["validation"] = validation
-    fitted_on = {use: train.digest(spec.runtime.working_dir) for use in fitted}
+    fitted_on = {use: train.digest(spec.runtime.data_root) for use in fitted}
     counting = {
         split: _counting(spec, split, index, transform_hashes, counts or {}, fitted_on)
         for split, index in indexes.items()
@@ -217,7 +217,7 @@ def _assemble(
     return JobPlan(
         spec=spec,
         workers=workers,
-        run_dir=Path(spec.runtime.working_dir) / spec.checkpoint.storage / spec.name,
+        run_dir=Path(spec.runtime.data_root) / spec.checkpoint.storage / spec.name,
         train=train_stream,
         validation=kept,
         fitted=plan_fits(spec, fitted),
@@ -261,7 +261,7 @@ def _counting(
     fitted_on: Mapping[str, str],
 ) -> Counting | None:
     transforms = tuple(transform for transform in spec.transforms if split in transform.splits)
-    root = spec.runtime.working_dir
+    root = spec.runtime.data_root
     planned = plan_counting(
         transforms,
         index,

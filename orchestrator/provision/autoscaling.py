@@ -6,7 +6,7 @@ import yaml
 
 from orchestrator.provision.request import PREPROCESSING, ROLE, TRAINING, Amount, ClusterRequest
 
-_PROVIDER = "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider"
+_PROVIDER = "orchestrator.provision.provider.OneMachineProvider"
 # As that provider names the type of the node that it has not started itself.
 _HEAD_TYPE = "ray.head.default"
 

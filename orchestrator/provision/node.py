@@ -18,6 +18,8 @@ from typing import Self
 from ray._private.node import Node as RayNode
 from ray._private.parameter import RayParams
 
+from orchestrator.provision.provider import code_folder
+
 LOOPBACK = "127.0.0.1"
 
 
@@ -73,6 +75,7 @@ def start(order: NodeOrder) -> RayNode:
         "node_manager_port": 0,
         "object_manager_port": 0,
         "dashboard_agent_listen_port": 0,
+        "runtime_env_dir_name": code_folder(),
     }
     if order.address:
         parameters |= {

@@ -26,7 +26,7 @@ DATA_FILE = "data.json"
 def data_record(plan: JobPlan) -> str:
     """The content of DATA_FILE: the files of the training data, for naming what changes later."""
     redactor = Redactor(plan.spec.variables)
-    found = plan.train.index.listing(plan.spec.runtime.working_dir)
+    found = plan.train.index.listing(plan.spec.runtime.data_root)
     listing = {redactor.text(path): digest for path, digest in found.items()}
     columns = {column.name: column.dtype for column in plan.train.index.columns}
     digest = plan.fingerprint.parts[DATA_PART]

@@ -1,5 +1,6 @@
 """Ray itself: an embedded one that is started, or a cluster that is there; and what it offers."""
 
+import json
 import logging
 import os
 import secrets
@@ -15,6 +16,7 @@ from ray._private.authentication.authentication_token_setup import (
     maybe_enable_token_auth_if_token_available,
 )
 from ray._private.node import Node as RayNode
+from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR
 from ray.exceptions import RayError
 
 from orchestrator.errors import ClusterError
@@ -121,22 +123,42 @@ def connect(runtime: RuntimeSpec, *, log_to_driver: bool, with_code: bool) -> No
     _check_reachable(runtime.address)
     # With an address Ray leaves its token at home; its own `ray start` calls this to use it.
     maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
-    environment: dict[str, object] | None = None
-    if with_code:
-        variables = {name: os.environ[name] for name in ENVIRONMENT}
-        environment = {"env_vars": variables, "working_dir": runtime.working_dir}
     try:
         ray.init(
             address=runtime.address,
             log_to_driver=log_to_driver,
             logging_level=logging.WARNING,
-            runtime_env=environment,
+            runtime_env=code_environment(runtime, os.environ) if with_code else None,
         )
     except _START_ERRORS as error:
         raise ClusterError(
             f"runtime.address: no Ray cluster at {runtime.address}: {error}",
             hint="RAY_AUTH_TOKEN_PATH names the file with the token of a cluster that wants one",
         ) from error
+
+
+def code_environment(runtime: RuntimeSpec, environ: Mapping[str, str]) -> dict[str, object]:
+    """The runtime environment of the workers: our settings, and the directory of the user's code.
+
+    What a job that was submitted has brought along already is left out: Ray refuses two answers.
+    """
+    brought = _brought_by_job(environ)
+    theirs = brought.get("env_vars") or {}
+    assert isinstance(theirs, Mapping)
+    variables = {name: environ[name] for name in ENVIRONMENT if name not in theirs}
+    code = {} if "working_dir" in brought else {"working_dir": runtime.working_dir}
+    return {"env_vars": variables, **code}
+
+
+def in_job(environ: Mapping[str, str]) -> bool:
+    """Whether this is a process of a job that was submitted to a cluster."""
+    return RAY_JOB_CONFIG_JSON_ENV_VAR in environ
+
+
+def _brought_by_job(environ: Mapping[str, str]) -> Mapping[str, object]:
+    """The runtime environment that the job server has given to the job of this process."""
+    config = json.loads(environ.get(RAY_JOB_CONFIG_JSON_ENV_VAR) or "{}")
+    return cast("Mapping[str, object]", config.get("runtime_env") or {})
 
 
 @contextmanager

@@ -56,6 +56,10 @@ class RunDirectory:
         """The newest such file with something in it, as the others are not kept."""
         return max(filter(_has_content, self._logs()), key=_log_number, default=None)
 
+    def all_logs(self) -> list[Path]:
+        """Those of all drivers, the oldest first."""
+        return sorted(self._logs(), key=_log_number)
+
     @property
     def plan(self) -> Path:
         return self.path / "plan.json"

@@ -27,6 +27,7 @@ from orchestrator.run.reap import reap, recorded_session
 from orchestrator.run.restoring import mirroring, restore
 from orchestrator.run.result import summarise_run
 from orchestrator.run.session import ray_session
+from orchestrator.run.stopping import requests_heeded
 from orchestrator.spec.job import JobSpec
 
 
@@ -65,6 +66,7 @@ def execute(
     with (
         interrupts.handled(),
         hold_lease(directory.path, say=say) as lease,
+        requests_heeded(directory.path, lease.token, interrupts.request),
         mirroring(plan, directory, still_ours=lease.check),
         JsonLinesWriter(directory.events) as events,
         closing(Driver(plan, directory, events, lease)) as driver,

@@ -25,12 +25,24 @@ class Interrupts:
     def __init__(self, *, at_once: Callable[[], None]) -> None:
         self._at_once = at_once
         self._noting = False
+        self._handling = False
         self._signals = 0
 
     @property
     def asked(self) -> bool:
         """Whether there has been a signal."""
         return self._signals > 0
+
+    def request(self) -> None:
+        """Does what a first signal does, and nothing after one; from any thread."""
+        if self.asked:
+            return
+        main = threading.main_thread().ident
+        if self._handling and main is not None:
+            # To that thread, so that whatever it waits for in the system is interrupted.
+            signal.pthread_kill(main, signal.SIGINT)
+        else:
+            self._signals += 1
 
     @contextmanager
     def handled(self) -> Iterator[None]:
@@ -40,9 +52,11 @@ class Interrupts:
             return
         before = {number: signal.getsignal(number) for number in _SIGNALS}
         self._install()
+        self._handling = True
         try:
             yield
         finally:
+            self._handling = False
             for number, handler in before.items():
                 signal.signal(number, handler)
 

@@ -53,6 +53,11 @@ class Lease:
         """Whether somebody else has taken the run over."""
         return self._lost
 
+    @property
+    def token(self) -> str:
+        """What tells this holder from all others, in lease.json too."""
+        return self._holder.token
+
     def check(self) -> None:
         """Raises JobFailedError once somebody else has taken the run over."""
         if self._lost:

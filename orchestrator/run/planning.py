@@ -34,17 +34,19 @@ def plan_job(spec: JobSpec, *, capacity: ClusterCapacity | None = None) -> JobPl
         SpecError, DataError, PlanError, CheckpointError: why it cannot be run.
     """
     root = Path(spec.runtime.working_dir).resolve()
+    data_root = Path(spec.runtime.data_root).resolve()
     check_symbols(spec, root)
     fitted = _resolve(spec, root)
     dataset = spec.dataset
     validation = None
     if dataset.validation is not None:
-        validation = _index(dataset.validation, root, "dataset.validation")
+        validation = _index(dataset.validation, data_root, "dataset.validation")
+    places = {"working_dir": str(root)}
+    if spec.runtime.data_dir is not None:
+        places["data_dir"] = str(data_root)
     plan = build_plan(
-        spec.model_copy(
-            update={"runtime": spec.runtime.model_copy(update={"working_dir": str(root)})}
-        ),
-        train=_index(dataset.train, root, "dataset.train"),
+        spec.model_copy(update={"runtime": spec.runtime.model_copy(update=places)}),
+        train=_index(dataset.train, data_root, "dataset.train"),
         validation=validation,
         transform_hashes={
             transform.use: symbol_fingerprint(transform.use, root) for transform in spec.transforms

@@ -157,5 +157,5 @@ def _identity(run_dir: Path) -> str | None:
 
 def _remote(plan: JobPlan, abandon: Event) -> RemoteFiles:
     assert plan.spec.checkpoint.mirror is not None  # asked by both callers
-    root = Path(plan.spec.runtime.working_dir)
+    root = Path(plan.spec.runtime.data_root)
     return RemoteFiles(plan.spec.checkpoint.mirror, root=root, retries=RETRIES, wait=abandon.wait)

@@ -1,5 +1,8 @@
 """Where the job runs."""
 
+import os
+from pathlib import Path
+
 from pydantic import Field
 
 from orchestrator.spec.base import Auto, Count, SpecModel, Text
@@ -26,3 +29,15 @@ class RuntimeSpec(SpecModel):
         default=".",
         description="Directory of the user's code and data, relative to the spec file.",
     )
+    data_dir: Text | None = Field(
+        default=None,
+        description="Directory that paths of data and the storage are relative to, where it is not "
+        "that of the code; itself relative to runtime.working_dir, which null stands for.",
+    )
+
+    @property
+    def data_root(self) -> str:
+        """The directory that paths of data and the storage are relative to."""
+        if self.data_dir is None:
+            return self.working_dir
+        return os.path.normpath(Path(self.working_dir) / self.data_dir)

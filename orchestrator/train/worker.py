@@ -1,6 +1,7 @@
 """What runs in each training worker: everything is put together here, then the loop runs."""
 
 import os
+import sys
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -25,6 +26,7 @@ from orchestrator.train.loop import TrainingLoop
 from orchestrator.train.out_of_memory import MemoryRetries
 from orchestrator.train.passes import ValidationPasses
 from orchestrator.train.pulse import Pulse, open_pulse
+from orchestrator.train.rank_mark import rank_mark
 from orchestrator.train.recorder import Recorder
 from orchestrator.train.row_ledger import open_recorder, open_writer
 from orchestrator.train.saving import Saver
@@ -46,6 +48,7 @@ def train_worker(config: WorkerConfig) -> None:
     warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
     state = TrainState(device=_device(training.device))
     rank, workers = world()
+    sys.stdout.write(rank_mark(rank, workers, config.attempt))
     first_rank = _open_first_rank(config) if rank == 0 else None
     try:
         with open_pulse(config, state, rank=rank, workers=workers) as pulse:

@@ -1,0 +1,37 @@
+"""Shows what a job prints until it ends, or until the user has seen enough."""
+
+from collections.abc import Callable
+
+from orchestrator.cli.output import complain, say
+from orchestrator.submit.client import JobClient
+from orchestrator.submit.following import follow
+
+DETACHED = 130
+
+
+def follow_job(
+    client: JobClient, job: str, *, run: str | None, show: Callable[[str], None] = say
+) -> int:
+    """Returns the exit code that the job has come to; that of Ctrl-C, which leaves it alone.
+
+    Raises:
+        ClusterError: the cluster does not answer any more.
+    """
+    name = run or job
+    try:
+        status = follow(client, job, show)
+    except KeyboardInterrupt:
+        complain(
+            f"detached: the job {job} goes on\n"
+            f"hint: orchestrator logs -f {name} comes back, orchestrator stop {name} ends it"
+        )
+        return DETACHED
+    if status.word == "failed" and status.exit_code is None and status.message:
+        complain(f"error: the job {job} failed: {status.message.strip()}")
+    else:
+        complain(f"the job {job} {_ending(status.word)}")
+    return status.code
+
+
+def _ending(word: str) -> str:
+    return {"finished": "has finished", "failed": "has failed"}.get(word, f"was {word}")

@@ -1,0 +1,1 @@
+"""Jobs on a cluster: packing the code, submitting it, following, stopping."""
