@@ -4,7 +4,7 @@ import argparse
 
 from orchestrator.cli.output import say
 from orchestrator.errors import ClusterError
-from orchestrator.provision.request import PREPROCESSING, TRAINING
+from orchestrator.labels import PREPROCESSING, TRAINING
 from orchestrator.units import format_duration, parse_duration
 
 _ROLES = {"cpu": PREPROCESSING, "gpu": TRAINING}

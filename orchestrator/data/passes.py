@@ -46,7 +46,7 @@ def _collect(
     worker: type, task: object, windows: int, stage: Stage, uses: Sequence[str]
 ) -> list[bytes]:
     with stream_context([stage]):
-        numbers = number_windows(windows, readers=stage.workers[1])
+        numbers = number_windows(windows, readers=stage.workers[1], selector=stage.selector)
         dataset = map_in_pool(numbers, worker, task, stage, batch_format="numpy")
     blocks = cast(
         "Iterable[pa.Table]", dataset.iter_batches(batch_size=None, batch_format="pyarrow")

@@ -57,7 +57,10 @@ def build_stream(
     ahead = blocks_ahead(stream, workers, gathered=task.gathers)
     with stream_context(stages, in_order=not stream.relaxed, blocks_ahead=ahead):
         dataset = number_windows(
-            len(windows), readers=stream.stages[0].workers[1], one_task=stream.relaxed
+            len(windows),
+            readers=stream.stages[0].workers[1],
+            one_task=stream.relaxed,
+            selector=stream.stages[0].selector,
         )
         for position, stage in enumerate(stream.stages):
             dataset = map_in_pool(
@@ -68,7 +71,8 @@ def build_stream(
                 batch_format="pyarrow" if position else "numpy",
             )
         if task.gathers:
-            dataset = map_in_pool(dataset, ShareStage, task, _SHARING, batch_format="pyarrow")
+            sharing = replace(_SHARING, selector=stream.stages[0].selector)
+            dataset = map_in_pool(dataset, ShareStage, task, sharing, batch_format="pyarrow")
     return dataset
 
 
@@ -89,6 +93,7 @@ def map_in_pool(
             zero_copy_batch=True,
             num_cpus=stage.cpus,
             num_gpus=stage.gpus,
+            label_selector=dict(stage.selector) or None,
             compute=ActorPoolStrategy(
                 min_size=low,
                 max_size=high,

@@ -18,7 +18,8 @@ class PoolWorker:
         number: Ray's id of the actor, the same after a restart.
         state: in Ray's words.
         restarts: how often it was started again.
-        node: where it is or was, empty while it has no place.
+        node: where it is or was, for people; empty while it has no place.
+        node_id: Ray's id of that node.
     """
 
     number: str
@@ -26,6 +27,7 @@ class PoolWorker:
     state: str
     restarts: int
     node: str
+    node_id: str = ""
 
 
 def pool_workers() -> list[PoolWorker]:
@@ -38,6 +40,7 @@ def pool_workers() -> list[PoolWorker]:
             state=str(actor["State"]),
             restarts=int(actor["NumRestarts"]),
             node=_place(str(actor["Address"]["IPAddress"]), str(actor["Address"]["NodeID"])),
+            node_id=str(actor["Address"]["NodeID"]),
         )
         for actor in cluster_state.actors().values()
         if actor["JobID"] == job and is_pool(str(actor["ActorClassName"]))

@@ -12,6 +12,8 @@ from ray.data import Dataset, Datasource, ReadTask
 from ray.data.block import Block, BlockMetadata
 from ray.data.context import DataContext
 
+from orchestrator.labels import Labels
+
 # Window numbers that one task gives: small enough to start at once, few enough for millions.
 _NUMBERS_PER_TASK = 2000
 # Ray takes what is there about ten times a second, so that a reader may begin so many windows in
@@ -20,12 +22,15 @@ _NUMBERS_A_READER = 2
 _BYTES_OF_A_NUMBER = 8
 
 
-def number_windows(count: int, *, readers: int, one_task: bool = False) -> Dataset:
+def number_windows(
+    count: int, *, readers: int, one_task: bool = False, selector: Labels = ()
+) -> Dataset:
     """The numbers 0..count-1 in the column `id`, one a block, so that a task gets one window.
 
     Args:
         readers: the most workers that take them.
         one_task: slower to start, but the numbers come in about their order where Ray keeps none.
+        selector: which labels the nodes of the tasks have to have.
     """
     tasks = 1 if one_task else max(1, count // _NUMBERS_PER_TASK)
     with warnings.catch_warnings():
@@ -37,7 +42,8 @@ def number_windows(count: int, *, readers: int, one_task: bool = False) -> Datas
             # Two objects a block. It is also what keeps Ray from fusing the reader with this, which
             # would hand all windows of a task to a single worker.
             ray_remote_args={
-                "_generator_backpressure_num_objects": 2 * _NUMBERS_A_READER * readers
+                "_generator_backpressure_num_objects": 2 * _NUMBERS_A_READER * readers,
+                "label_selector": dict(selector) or None,
             },
         )
     return numbers

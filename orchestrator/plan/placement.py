@@ -1,7 +1,9 @@
 """Whether workers find nodes: a cluster may have the CPUs in all, and no node enough of them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from orchestrator.labels import Labels, selects
 
 # Ray counts in ten-thousandths; sums of fractions are off by less.
 ROUNDING = 1e-6
@@ -13,15 +15,20 @@ class Node:
 
     cpus: float
     gpus: float
+    labels: Labels = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bundle:
-    """`count` workers that are alike, each of which has to find room on one node."""
+    """`count` workers that are alike, each of which has to find room on one node.
+
+    `selector` says which labels the node has to have.
+    """
 
     count: int
     cpus: float
     gpus: float
+    selector: Labels = ()
 
 
 def fits_alone(bundle: Bundle, nodes: Sequence[Node]) -> bool:
@@ -38,8 +45,8 @@ def fit_together(bundles: Sequence[Bundle], nodes: Sequence[Node]) -> bool:
         for place, node in enumerate(free):
             taken = min(left, _room(node, bundle))
             left -= taken
-            free[place] = Node(
-                cpus=node.cpus - taken * bundle.cpus, gpus=node.gpus - taken * bundle.gpus
+            free[place] = replace(
+                node, cpus=node.cpus - taken * bundle.cpus, gpus=node.gpus - taken * bundle.gpus
             )
         if left:
             return False
@@ -57,6 +64,8 @@ def largest_number(fits: Callable[[int], bool], limit: int) -> int:
 
 def _room(node: Node, bundle: Bundle) -> int:
     """How many workers of a kind a node has room for."""
+    if not selects(bundle.selector, node.labels):
+        return 0
     shares = [
         offered / wanted
         for offered, wanted in ((node.cpus, bundle.cpus), (node.gpus, bundle.gpus))

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from orchestrator.labels import Labels, shown
 from orchestrator.plan.placement import (
     ROUNDING,
     Bundle,
@@ -13,6 +14,7 @@ from orchestrator.plan.placement import (
     largest_number,
 )
 from orchestrator.plan.stages import Stage
+from orchestrator.plan.where import training_selector
 from orchestrator.spec.scaling import ScalingSpec
 from orchestrator.units import format_count
 
@@ -57,6 +59,7 @@ class Need:
     most: int = 1
     cpus_each: float
     gpus_each: float = 0.0
+    selector: Labels = ()
 
     @property
     def count(self) -> str:
@@ -73,7 +76,9 @@ class Need:
 
     @property
     def bundle(self) -> Bundle:
-        return Bundle(count=self.most, cpus=self.cpus_each, gpus=self.gpus_each)
+        return Bundle(
+            count=self.most, cpus=self.cpus_each, gpus=self.gpus_each, selector=self.selector
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,6 +87,11 @@ class ResourcePlan:
 
     needs: tuple[Need, ...]
     capacity: ClusterCapacity
+
+    @property
+    def training_selector(self) -> Labels:
+        """Which labels the nodes of the training workers have to have."""
+        return next(need.selector for need in self.needs if need.what == _TRAINING)
 
     @property
     def cpus(self) -> float:
@@ -150,13 +160,14 @@ class ResourcePlan:
 
     def _too_large(self) -> Iterator[str]:
         machines = self.capacity.machines
-        if len(machines) == 1:
+        if len(machines) == 1 and not machines[0].labels:
             return  # What one machine lacks is what the cluster lacks.
         for need in self.needs:
             if need.most and not fits_alone(need.bundle, machines):
                 asked = _size(need.cpus_each, need.gpus_each)
+                on = f" on a node with {shown(need.selector)}" if need.selector else ""
                 yield (
-                    f"{need.what}: a worker asks for {asked}, and no node has that; there are"
+                    f"{need.what}: a worker asks for {asked}{on}, and no node has that; there are"
                     f" {_described(machines)}"
                 )
 
@@ -178,7 +189,10 @@ def auto_workers(
     fixed = [need.bundle for need in taken]
 
     def fits(workers: int) -> bool:
-        own = [Bundle(count=workers, cpus=pool.cpus, gpus=pool.gpus) for pool in pools]
+        own = [
+            Bundle(count=workers, cpus=pool.cpus, gpus=pool.gpus, selector=pool.selector)
+            for pool in pools
+        ]
         return fit_together([*fixed, *own], capacity.machines)
 
     return max(1, largest_number(fits, most))
@@ -197,12 +211,15 @@ def stage_needs(stages: Sequence[Stage], *, what: str, sharing: bool = False) ->
             most=stage.workers[1],
             cpus_each=stage.cpus,
             gpus_each=stage.gpus,
+            selector=stage.selector,
         )
         for position, stage in enumerate(stages)
     ]
-    needs.append(Need(what=f"{what}, numbering", cpus_each=NUMBERING_CPUS))
+    # They follow the rows.
+    place = stages[0].selector
+    needs.append(Need(what=f"{what}, numbering", cpus_each=NUMBERING_CPUS, selector=place))
     if sharing:
-        needs.append(Need(what=f"{what}, sharing out", cpus_each=SHARING_CPUS))
+        needs.append(Need(what=f"{what}, sharing out", cpus_each=SHARING_CPUS, selector=place))
     return needs
 
 
@@ -223,6 +240,7 @@ def job_resources(
             most=scaling.most_workers,
             cpus_each=scaling.cpus_per_worker,
             gpus_each=scaling.gpus_per_worker,
+            selector=training_selector(scaling, capacity),
         ),
         *stage_needs(training_stages, what="preprocessing", sharing=sharing),
     ]
@@ -236,15 +254,21 @@ def amount(number: float, unit: str) -> str:
     return f"{number:g} {unit}" + "s" * (number != 1)
 
 
+def _own(labels: Labels) -> Labels:
+    """Without those that Ray gives to each node."""
+    return tuple(pair for pair in labels if not pair[0].startswith("ray.io/"))
+
+
 def _size(cpus: float, gpus: float) -> str:
     return amount(cpus, "CPU") + (f" and {amount(gpus, 'GPU')}" if gpus else "")
 
 
 def _described(nodes: Sequence[Node]) -> str:
     """The nodes in words, those that are alike together, the largest first."""
-    kinds = Counter((node.gpus, node.cpus) for node in nodes)
-    shown = [
+    kinds = Counter((node.gpus, node.cpus, _own(node.labels)) for node in nodes)
+    listed = [
         f"{count} node{'s' * (count != 1)} of {_size(cpus, gpus)}"
-        for (gpus, cpus), count in sorted(kinds.items(), reverse=True)
+        + (f" ({shown(labels)})" if labels else "")
+        for (gpus, cpus, labels), count in sorted(kinds.items(), reverse=True)
     ]
-    return ", ".join(shown[:_SHOWN]) + (", and others" if len(shown) > _SHOWN else "")
+    return ", ".join(listed[:_SHOWN]) + (", and others" if len(listed) > _SHOWN else "")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from orchestrator.labels import Labels
 from orchestrator.plan.tuning import Tuning
 from orchestrator.spec.scaling import PoolSpec
 from orchestrator.spec.transform import Split, TransformSpec
@@ -14,6 +15,7 @@ class Stage:
 
     `positions` has for each of them its number among the transforms of the training rows, from 1,
     or 0 where they do without it: what was fitted on the training rows is found again by it.
+    `selector` says which labels the nodes of the workers have to have.
     """
 
     transforms: tuple[TransformSpec, ...]
@@ -22,6 +24,7 @@ class Stage:
     gpus: float
     workers: tuple[int, int]
     tasks_in_flight: int
+    selector: Labels = ()
 
     @property
     def most_cpus(self) -> float:
@@ -39,6 +42,7 @@ def make_stages(
     pool: PoolSpec,
     auto_workers: int,
     tuning: Tuning,
+    selector: Labels = (),
 ) -> tuple[Stage, ...]:
     """The stages of one split; the first one reads.
 
@@ -69,6 +73,7 @@ def make_stages(
                 gpus=settings.gpus if settings else 0.0,
                 workers=(settings.workers if settings and settings.workers else workers),
                 tasks_in_flight=tuning.tasks_in_flight,
+                selector=selector,
             )
         )
     return tuple(stages)

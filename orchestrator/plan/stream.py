@@ -26,6 +26,7 @@ from orchestrator.plan.tuning import (
     transform_first,
     tune_pool,
 )
+from orchestrator.plan.where import pool_selector
 from orchestrator.spec.base import Auto
 from orchestrator.spec.job import JobSpec
 from orchestrator.spec.transform import Split, TransformSpec
@@ -150,9 +151,15 @@ def plan_streams(
         auto_workers=1,
         pool=scaling.validation,
         tuning=tune_pool(scaling.validation, None, geometry),
+        selector=pool_selector(scaling, scaling.validation, capacity),
     )
     stages = partial(
-        make_stages, spec.transforms, split="train", pool=scaling.preprocessing, tuning=tuning
+        make_stages,
+        spec.transforms,
+        split="train",
+        pool=scaling.preprocessing,
+        tuning=tuning,
+        selector=pool_selector(scaling, scaling.preprocessing, capacity),
     )
     relaxed = spec.dataset.order == "relaxed"
     # With none in the pools that are left open: what remains of the cluster is theirs.

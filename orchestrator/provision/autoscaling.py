@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import yaml
 
-from orchestrator.provision.request import PREPROCESSING, ROLE, TRAINING, Amount, ClusterRequest
+from orchestrator.labels import HEAD, PREPROCESSING, ROLE, TRAINING
+from orchestrator.provision.request import Amount, ClusterRequest
 
 _PROVIDER = "orchestrator.provision.provider.OneMachineProvider"
 # As that provider names the type of the node that it has not started itself.
@@ -26,7 +27,7 @@ def autoscaler_config(request: ClusterRequest, *, address: str) -> str:
         for role, (amount, resources) in kinds.items()
         if amount.most
     }
-    head = {"resources": {"CPU": request.head_cpus}, "labels": {ROLE: "head"}}
+    head = {"resources": {"CPU": request.head_cpus}, "labels": {ROLE: HEAD}}
     config = {
         "cluster_name": request.name,
         "max_workers": request.cpu_nodes.most + request.gpu_nodes.most,

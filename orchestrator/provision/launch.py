@@ -12,10 +12,11 @@ from pathlib import Path
 from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID
 
 from orchestrator.errors import ClusterError
+from orchestrator.labels import HEAD, ROLE, TRAINING
 from orchestrator.provision.autoscaling import autoscaler_config
 from orchestrator.provision.node import LOOPBACK, NodeOrder, NodeStarted
 from orchestrator.provision.registry import ClusterRecord
-from orchestrator.provision.request import OBJECT_STORE_BYTES, ROLE, TRAINING, ClusterRequest
+from orchestrator.provision.request import OBJECT_STORE_BYTES, ClusterRequest
 from orchestrator.run.local_clusters import LOOPBACK_ONLY, TOKEN_VARIABLES
 from orchestrator.run.reap import SESSION_VARIABLE
 
@@ -65,7 +66,7 @@ def start_head(record: ClusterRecord, request: ClusterRequest) -> NodeStarted:
     order = NodeOrder(
         cpus=request.head_cpus,
         gpus=0,
-        labels={ROLE: "head"},
+        labels={ROLE: HEAD},
         object_store_bytes=OBJECT_STORE_BYTES,
         session=str(record.session),
         started=str(_new_file(record)),

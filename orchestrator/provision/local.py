@@ -7,11 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from orchestrator.errors import ClusterError
+from orchestrator.labels import PREPROCESSING, TRAINING
 from orchestrator.provision.alone import LOCK_FILE, alone_with
+from orchestrator.provision.autoscaling import autoscaler_config
 from orchestrator.provision.launch import start_head, start_nodes
 from orchestrator.provision.registry import ClusterRecord, recorded
-from orchestrator.provision.request import PREPROCESSING, TRAINING, ClusterRequest
-from orchestrator.run.local_clusters import clusters_folder
+from orchestrator.provision.report import report_node_types
+from orchestrator.provision.request import ClusterRequest
+from orchestrator.run.local_clusters import clusters_folder, using_token
 from orchestrator.run.reap import new_session, reap
 
 
@@ -93,6 +96,10 @@ def _start(
     say("starting the head")
     head = start_head(record, request)
     started = replace(record, address=head.address, dashboard=head.dashboard)
+    if request.autoscale:
+        with using_token(record.token_file):
+            config = autoscaler_config(request, address=head.address)
+            report_node_types(config, address=head.address)
     roles = initial_roles(request)
     if roles:
         say(f"starting {len(roles)} nodes")

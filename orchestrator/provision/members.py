@@ -17,11 +17,12 @@ from ray.core.generated.gcs_pb2 import (  # type: ignore[attr-defined]
 )
 
 from orchestrator.errors import ClusterError
+from orchestrator.labels import HEAD, ROLE
 from orchestrator.provision.alone import alone_with
 from orchestrator.provision.launch import start_nodes
 from orchestrator.provision.node import NodeStarted
 from orchestrator.provision.registry import ClusterRecord, recorded
-from orchestrator.provision.request import ROLE, ClusterRequest
+from orchestrator.provision.request import ClusterRequest
 from orchestrator.run.local_clusters import using_token
 from orchestrator.run.reap import living
 
@@ -73,7 +74,7 @@ def members(record: ClusterRecord) -> tuple[MemberNode, ...]:
         for number, info in found.items()
         if info.state == alive
     ]
-    return tuple(sorted(nodes, key=lambda node: (node.role != "head", node.role, node.id)))
+    return tuple(sorted(nodes, key=lambda node: (node.role != HEAD, node.role, node.id)))
 
 
 @contextmanager
@@ -129,7 +130,7 @@ def remove(record: ClusterRecord, node: MemberNode) -> None:
     Raises:
         ClusterError: it is the head, or does not go.
     """
-    if node.role == "head":
+    if node.role == HEAD:
         raise ClusterError(
             f"node {node.short_id} is the head, without which there is no cluster",
             hint=f"orchestrator cluster down --name {record.name} ends the cluster",

@@ -8,10 +8,6 @@ from typing import Self
 from orchestrator.errors import ClusterError
 from orchestrator.units import format_duration, parse_duration
 
-HEAD, PREPROCESSING, TRAINING = "head", "preprocessing", "training"
-"""The values of the label `role`, which clusters of ours give to each of their nodes."""
-ROLE = "role"
-
 DEFAULT_NAME = "local"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 # Every node is some ten processes of this machine.

@@ -1,10 +1,12 @@
 """One line for each thing that happens to a run: "step 300  checkpoint  ..."."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.labels import ROLE
 from orchestrator.report.records import Event, ValidationRecord
 from orchestrator.report.resizes import noticed, resized
 from orchestrator.report.text import format_metrics, one_line
@@ -111,6 +113,8 @@ def of_event(event: Event, *, total_steps: int) -> Happening:
             word, details = "skipped", f"{fields.get('rows')} rows, as the rewind has told"
         case "grown" | "shrunk":
             word, details = event.event, resized(event)
+        case "placed":
+            word, details = "placed", _placed(event)
         case "preemption-notice":
             word, details = "preemption", noticed(event)
         case "failed":
@@ -128,6 +132,22 @@ def counted_workers(event: Event) -> str:
     """Returns how many workers an attempt was started on, in words."""
     workers = event.fields.get("workers")
     return f"{workers} {'worker' if workers == 1 else 'workers'}"
+
+
+def _placed(event: Event) -> str:
+    """What is on how many nodes of which role: "training: 2 on 1 node (training)"."""
+    labels = event.fields.get("labels")
+    parts = []
+    for what in ("training", "preprocessing"):
+        on = event.fields.get(what)
+        if not isinstance(on, Mapping) or not isinstance(labels, Mapping):
+            continue
+        count = sum(int(str(number)) for number in on.values())
+        found = [of for node in on if isinstance(of := labels.get(node), Mapping)]
+        roles = {str(of[ROLE]) for of in found if ROLE in of}
+        called = f" ({', '.join(sorted(roles))})" if roles else ""
+        parts.append(f"{what}: {count} on {len(on)} {'node' if len(on) == 1 else 'nodes'}{called}")
+    return ", ".join(parts)
 
 
 def _started(event: Event) -> tuple[str, str]:

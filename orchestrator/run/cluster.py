@@ -22,7 +22,9 @@ from ray.exceptions import RayError
 from orchestrator.errors import ClusterError
 from orchestrator.plan.placement import Node
 from orchestrator.plan.resources import ClusterCapacity
+from orchestrator.run.autoscaling import cluster_config, nodes_to_come
 from orchestrator.run.local_clusters import as_client_of
+from orchestrator.run.nodes import node_of
 from orchestrator.spec.runtime import RuntimeSpec
 
 # Ray's defaults notice a dead worker after two seconds and move workers into a folder of Ray's. The
@@ -55,26 +57,42 @@ def capacity_of(runtime: RuntimeSpec) -> ClusterCapacity:
             connect(runtime, log_to_driver=False, with_code=False)
             nodes: list[dict[str, object]] = ray.nodes()  # type: ignore[no-untyped-call] # of Ray's
             free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call] # of Ray's
+            coming = nodes_to_come(cluster_config(), nodes)
         finally:
             ray.shutdown()
-    return capacity_of_nodes(nodes, free)
+    return capacity_of_nodes(nodes, free, coming)
 
 
 def capacity_of_nodes(
-    nodes: Sequence[Mapping[str, object]], free: Mapping[str, float]
+    nodes: Sequence[Mapping[str, object]],
+    free: Mapping[str, float],
+    coming: Sequence[Node] = (),
 ) -> ClusterCapacity:
-    """The capacity of a cluster, from what `ray.nodes()` and `ray.available_resources()` say."""
-    alive = tuple(
-        _node(cast("Mapping[str, float]", node["Resources"])) for node in nodes if node["Alive"]
-    )
-    cpus = sum(node.cpus for node in alive)
+    """The capacity of a cluster, from what `ray.nodes()` and `ray.available_resources()` say.
+
+    Args:
+        coming: nodes that its autoscaler starts once they are needed; nobody is on them.
+    """
+    alive = [
+        node_of(
+            cast("Mapping[str, float]", node["Resources"]),
+            cast("Mapping[str, str]", node.get("Labels") or {}),
+        )
+        for node in nodes
+        if node["Alive"]
+    ]
+    offered = (*alive, *coming)
+    cpus = sum(node.cpus for node in offered)
     return ClusterCapacity(
         cpus=cpus,
-        gpus=sum(node.gpus for node in alive),
+        gpus=sum(node.gpus for node in offered),
         cores=max(1, int(cpus)),
         embedded=False,
-        nodes=alive,
-        free=_node(free),
+        nodes=offered,
+        free=Node(
+            cpus=free.get("CPU", 0.0) + sum(node.cpus for node in coming),
+            gpus=free.get("GPU", 0.0) + sum(node.gpus for node in coming),
+        ),
     )
 
 
@@ -226,11 +244,6 @@ def _check_reachable(address: str) -> None:
             f"runtime.address: nothing answers at {address}: {reason}",
             hint="ray start --head prints the address of a cluster",
         ) from error
-
-
-def _node(resources: Mapping[str, float]) -> Node:
-    # What a node has none of, or what is used up, is not listed at all.
-    return Node(cpus=resources.get("CPU", 0.0), gpus=resources.get("GPU", 0.0))
 
 
 def _embedded_capacity(runtime: RuntimeSpec) -> ClusterCapacity:

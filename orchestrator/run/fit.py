@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from ray.data import DataIterator
-from ray.train import RunConfig, ScalingConfig
-from ray.train.v2.api.config import FailureConfig
+from ray.train import RunConfig
+from ray.train.v2.api.config import FailureConfig, ScalingConfig
 
 from orchestrator.checkpoint.attempts import Attempt
 from orchestrator.checkpoint.open_epoch import read_open_epoch
@@ -76,6 +76,7 @@ def _trainer(
             num_workers=plan.workers,
             use_gpu=scaling.gpus_per_worker > 0,
             resources_per_worker=_worker_resources(plan),
+            label_selector=dict(plan.resources.training_selector) or None,
         ),
         backend_config=ProcessGroup(
             backend=collective_backend(gpus_per_worker=scaling.gpus_per_worker),

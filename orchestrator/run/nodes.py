@@ -2,18 +2,25 @@
 
 import socket
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableSet, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import ray
 from ray._private import state as cluster_state
 from ray.util import placement_group_table
 
+from orchestrator.data.pools import pool_workers
+from orchestrator.labels import labels_of
 from orchestrator.plan.placement import Node
 from orchestrator.plan.resources import ClusterCapacity
 
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
 _CONNECT_S = 0.5
+# Of these one is each node's own, its number.
+_OF_RAY = "ray.io/node-id"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,13 +64,14 @@ def nodes_of(
             id=number,
             address=str(node["NodeManagerAddress"]),
             port=int(str(node["NodeManagerPort"])),
-            total=_amounts(cast("Mapping[str, float]", node["Resources"])),
-            free=_amounts(free.get(number, {})),
+            total=node_of(cast("Mapping[str, float]", node["Resources"]), labels),
+            free=node_of(free.get(number, {}), labels),
             deadline=draining[number] / 1000 if number in draining else None,
         )
         for node in nodes
         if node["Alive"]
         for number in [str(node["NodeID"])]
+        for labels in [cast("Mapping[str, str]", node.get("Labels") or {})]
     )
 
 
@@ -112,6 +120,31 @@ def training_nodes() -> Mapping[str, int]:
     return Counter(map(str, places))
 
 
-def _amounts(resources: Mapping[str, float]) -> Node:
+def placed(known: MutableSet[str]) -> "dict[str, JsonValue]":
+    """On which nodes this job's workers are, and what those nodes are: for an event.
+
+    Preprocessing may have ended before anybody looks, where the rows are few.
+
+    Args:
+        known: preprocessing workers of earlier attempts; those of this one are added.
+    """
+    new = [worker for worker in pool_workers() if worker.node and worker.number not in known]
+    known |= {worker.number for worker in new}
+    pools = Counter(worker.node_id for worker in new)
+    training = training_nodes()
+    nodes: list[dict[str, object]] = ray.nodes()  # type: ignore[no-untyped-call] # of Ray's
+    labels: dict[str, JsonValue] = {
+        str(node["NodeID"]): cast("dict[str, JsonValue]", node.get("Labels") or {})
+        for node in nodes
+        if str(node["NodeID"]) in {*pools, *training}
+    }
+    return {"training": {**training}, "preprocessing": {**pools}, "labels": labels}
+
+
+def node_of(resources: Mapping[str, float], labels: Mapping[str, str]) -> Node:
+    """A node as plans count with it, without the labels that Ray gives by itself."""
+    own = {key: value for key, value in labels.items() if not key.startswith(_OF_RAY)}
     # What a node has none of, or what is used up, is not listed at all.
-    return Node(cpus=resources.get("CPU", 0.0), gpus=resources.get("GPU", 0.0))
+    return Node(
+        cpus=resources.get("CPU", 0.0), gpus=resources.get("GPU", 0.0), labels=labels_of(own)
+    )

@@ -19,6 +19,7 @@ from orchestrator.run.nodes import (
     capacity_of_states,
     look_at_nodes,
     own_node,
+    placed,
     training_nodes,
 )
 from orchestrator.train.stop import STOP_FILE
@@ -52,6 +53,7 @@ class Scaler:
         reach: Callable[[NodeState], bool] = answers,
         hosts: Callable[[], Mapping[str, int]] = training_nodes,
         own: Callable[[], str] = own_node,
+        places: Callable[[set[str]], JsonObject] = placed,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -61,6 +63,8 @@ class Scaler:
         self._reach = reach
         self._hosts = hosts
         self._own = own
+        self._places = places
+        self._pool_workers: set[str] = set()
         self._clock = clock
         self._sleep = sleep
         self._noticed: set[str] = set()
@@ -155,7 +159,8 @@ class Scaler:
             self._end = _End(at=at, why=why, cost=cost_of(self._directory, attempt, now=at))
 
     def _began(self, plan: JobPlan, attempt: Attempt, event: JsonObject) -> None:
-        """Tells, once an attempt trains, that it has more or fewer workers than the one before."""
+        """Tells, once an attempt trains, where, and whether it has other workers than before."""
+        self._tell("placed", attempt, self._places(self._pool_workers))
         before, self._workers = self._workers, plan.workers
         end, self._end = self._end, None
         if not plan.spec.scaling.elastic or before is None or before == plan.workers:

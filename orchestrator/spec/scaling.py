@@ -1,9 +1,10 @@
 """How many workers train and preprocess, and with what."""
 
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from orchestrator.labels import check_selector
 from orchestrator.spec.base import (
     Auto,
     Count,
@@ -14,6 +15,8 @@ from orchestrator.spec.base import (
     WorkerRange,
 )
 from orchestrator.units import Duration
+
+Selector = Annotated[dict[str, str], AfterValidator(check_selector)]
 
 
 class PoolSpec(SpecModel):
@@ -32,6 +35,12 @@ class PoolSpec(SpecModel):
         default="auto",
         description="Calls queued at each actor, so that it never waits for the next one; "
         '"auto" lets a measurement of the first rows choose.',
+    )
+    labels: Selector | Auto = Field(
+        default="auto",
+        description="Labels that a node of the pool must have, as Ray selects by them; "
+        '"auto" takes the nodes labelled "role: preprocessing" where there are any, and so keeps '
+        "off those with GPUs.",
     )
 
 
@@ -61,6 +70,11 @@ class ScalingSpec(SpecModel):
     cpus_per_worker: Positive = Field(default=1.0, description="CPUs of each training worker.")
     gpus_per_worker: NonNegative = Field(
         default=0.0, description="GPUs of each training worker; 0 trains on CPUs."
+    )
+    labels: Selector = Field(
+        default={},
+        description='Labels that a node of training workers must have, such as "role: training"; '
+        "on a Ray of its own, which is one machine, they are not looked at.",
     )
     lanes: Count | Auto = Field(
         default="auto",

@@ -79,8 +79,8 @@ CASES = [
     ("scaling: {preprocessing: {workers: [3, 1]}}", "x.yaml:8:36: scaling.preprocessing.workers: "
      'got [3, 1], wanted a whole number greater than 0, or [min, max], or "auto"'),
     ("scaling: 3", "x.yaml:8:10: scaling: got 3, wanted a mapping with the keys workers, "
-     "grow_after, cpus_per_worker, gpus_per_worker, lanes, superblock_steps, prefetch_blocks, "
-     "preprocessing, validation"),
+     "grow_after, cpus_per_worker, gpus_per_worker, labels, lanes, superblock_steps, "
+     "prefetch_blocks, preprocessing, validation"),
     ("transforms: mine:f", 'x.yaml:8:13: transforms: got "mine:f", wanted a list, each item '
      "a mapping with the keys use, with, kind, length, splits, cpus, gpus, workers, batch_rows, "
      'or a reference such as "package.module:attribute"'),
