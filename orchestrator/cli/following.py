@@ -1,22 +1,35 @@
 """Shows what a job prints until it ends, or until the user has seen enough."""
 
+import re
+import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from orchestrator.cli.output import complain, say
-from orchestrator.submit.client import JobClient
-from orchestrator.submit.following import follow
+
+if TYPE_CHECKING:
+    from orchestrator.submit.client import JobClient
 
 DETACHED = 130
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def say_line(line: str) -> None:
+    """Prints a line of a log; Ray's colours are for terminals."""
+    say(line if sys.stdout.isatty() else _COLOUR.sub("", line))
 
 
 def follow_job(
-    client: JobClient, job: str, *, run: str | None, show: Callable[[str], None] = say
+    client: "JobClient", job: str, *, run: str | None, show: Callable[[str], None] = say_line
 ) -> int:
     """Returns the exit code that the job has come to; that of Ctrl-C, which leaves it alone.
 
     Raises:
         ClusterError: the cluster does not answer any more.
     """
+    # Only here: it brings Ray along.
+    from orchestrator.submit.following import follow
+
     name = run or job
     try:
         status = follow(client, job, show)

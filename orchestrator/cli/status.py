@@ -8,12 +8,6 @@ import time
 from orchestrator.cli.job_arguments import add_address
 from orchestrator.cli.output import say
 from orchestrator.cli.run_arguments import add_storage
-from orchestrator.cli.screen import wide_console
-from orchestrator.report.table import render_table
-from orchestrator.report.values import rows_json
-from orchestrator.run.result import row_of
-from orchestrator.submit.lookup import look_up
-from orchestrator.submit.render import job_json, render_job
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +30,14 @@ def run(args: argparse.Namespace) -> int:
         UnknownRunError: there is no such job, and no such run.
         ClusterError: the cluster that was asked for does not answer.
     """
+    # Only here: `--help` does not wait for all that a run's directory is read with.
+    from orchestrator.cli.screen import wide_console
+    from orchestrator.report.table import render_table
+    from orchestrator.report.values import rows_json
+    from orchestrator.run.result import row_of
+    from orchestrator.submit.lookup import look_up
+    from orchestrator.submit.render import job_json, render_job
+
     found = look_up(args.name, address=args.address, storage=args.storage, environ=os.environ)
     row = None if found.directory is None else row_of(found.directory)
     if args.json:

@@ -3,12 +3,14 @@
 import argparse
 import os
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from orchestrator.cli.job_arguments import add_address
 from orchestrator.cli.output import say
 from orchestrator.cli.run_arguments import add_storage
-from orchestrator.submit.lookup import Found, look_up
-from orchestrator.submit.stopping import at_work, stop_in_order, stop_now
+
+if TYPE_CHECKING:
+    from orchestrator.submit.lookup import Found
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,6 +31,10 @@ def run(args: argparse.Namespace) -> int:
         ClusterError: the cluster that was asked for does not answer, or the job does not end.
         JobFailedError: the run has not ended in time.
     """
+    # Only here: `--help` does not wait for all that a run's directory is read with.
+    from orchestrator.submit.lookup import look_up
+    from orchestrator.submit.stopping import at_work, stop_in_order, stop_now
+
     found = look_up(args.name, address=args.address, storage=args.storage, environ=os.environ)
     if found.job is not None and not found.job.open:
         found = replace(found, job=None)  # what may be at work is a driver of this machine
@@ -40,6 +46,6 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _checkpoint(found: Found) -> str:
+def _checkpoint(found: "Found") -> str:
     newest = None if found.directory is None else found.directory.checkpoints.committed()[:1]
     return f"; its newest checkpoint is {newest[0].name}" if newest else ""

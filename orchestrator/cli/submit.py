@@ -3,16 +3,13 @@
 import argparse
 import json
 import os
-from typing import TYPE_CHECKING
 
+from orchestrator.cli.following import follow_job
 from orchestrator.cli.job_arguments import add_address
 from orchestrator.cli.output import say
 from orchestrator.cli.spec_arguments import add_spec_arguments, load_spec
 from orchestrator.errors import SpecError
 from orchestrator.units import format_bytes, parse_byte_size
-
-if TYPE_CHECKING:
-    from orchestrator.submit.client import JobClient, JobHandle
 
 DEFAULT_LIMIT = "64MiB"
 
@@ -67,13 +64,7 @@ def run(args: argparse.Namespace) -> int:
         say(f"{handle.run}  submitted as {handle.job} to {target}")
         say(f"  package  {format_bytes(size)}")
         say(f"  run      {submission.run_dir}")
-    return _follow(client, handle) if args.follow else 0
-
-
-def _follow(client: "JobClient", handle: "JobHandle") -> int:
-    from orchestrator.cli.following import follow_job
-
-    return follow_job(client, handle.job, run=handle.run)
+    return follow_job(client, handle.job, run=handle.run) if args.follow else 0
 
 
 def _limit(text: str) -> int:

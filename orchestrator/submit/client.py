@@ -1,5 +1,6 @@
 """The jobs of one cluster, through Ray's job server."""
 
+import logging
 import os
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ ANSWER_S = 30.0
 _CONNECT_S = 5.0
 # Ray's client takes these before the address that it is given.
 _SHARED = ("working_dir", "env_vars", "pip")
+_LOGGERS = ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk")
 _IN_THE_WAY = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 
 
@@ -48,6 +50,9 @@ class JobClient:
     def __init__(self, target: Target, *, answer_s: float = ANSWER_S) -> None:
         self.target = target
         headers = {"Authorization": f"Bearer {target.token}"} if target.token else None
+        for name in _LOGGERS:
+            # Of uploads and connections the user is told by us.
+            logging.getLogger(name).setLevel(logging.WARNING)
         with self._told(), environment_kept():
             for name in _IN_THE_WAY:
                 os.environ.pop(name, None)

@@ -92,6 +92,6 @@ def _compiled(lines: Iterable[str]) -> PathSpec:
 
 
 def _matches(pattern: object, path: str, *, is_folder: bool) -> bool:
-    # "name/" is meant for folders, and its expression wants something below them.
-    paths = (path, f"{path}/x") if is_folder else (path,)
+    # "name/" is meant for folders alone.
+    paths = (path, f"{path}/") if is_folder else (path,)
     return any(True for _ in pattern.match(paths))  # type: ignore[attr-defined] # untyped

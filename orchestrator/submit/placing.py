@@ -1,6 +1,7 @@
 """Where the job's data and its run lie: what is relative here has to mean the same over there."""
 
 import fnmatch
+import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -48,6 +49,25 @@ def placed(spec: JobSpec, *, here: bool) -> JobSpec:
 def run_dir_of(spec: JobSpec) -> Path:
     """Where the job's nodes see the run."""
     return Path(spec.runtime.data_root) / spec.checkpoint.storage / spec.name
+
+
+def stays_in_place(spec: JobSpec, *, here: bool) -> Iterator[str]:
+    """Patterns of what lies below the working directory and is never read from the package.
+
+    These are the runs, and on a cluster of this machine the tables, which are read in place.
+    """
+    root, base = Path(spec.runtime.working_dir), Path(spec.runtime.data_root)
+    if (storage := _below(root, base / spec.checkpoint.storage)) is not None:
+        yield f"/{storage}/"
+    for _, path in _data_paths(spec) if here else ():
+        if (below := _below(root, base / path)) is not None:
+            # Of a folder only the tables: code may lie beside them.
+            yield f"/{below}/**/*.parquet" if (root / below).is_dir() else f"/{below}"
+
+
+def _below(root: Path, path: Path) -> str | None:
+    whole = Path(os.path.normpath(path))
+    return whole.relative_to(root).as_posix() if root in whole.parents else None
 
 
 def check_data_travels(spec: JobSpec, contents: Contents) -> None:

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING
 from orchestrator.spec.dump import dump_job
 from orchestrator.spec.job import JobSpec
 from orchestrator.submit.package import DEFAULT_LIMIT, SPEC_FILE, contents_of, write_package
-from orchestrator.submit.placing import check_code_travels, check_data_travels, placed, run_dir_of
+from orchestrator.submit.placing import (
+    check_code_travels,
+    check_data_travels,
+    placed,
+    run_dir_of,
+    stays_in_place,
+)
 from orchestrator.submit.status import RUN_DIR_KEY, RUN_KEY
 from orchestrator.symbols.find import find_module
 
@@ -68,7 +74,8 @@ def prepared(
         SpecError: it cannot be packed, or would not find its data.
     """
     job = _supervised(placed(spec, here=here))
-    contents = contents_of(Path(spec.runtime.working_dir), limit=limit, excludes=excludes)
+    stays = (*excludes, *stays_in_place(spec, here=here))
+    contents = contents_of(Path(spec.runtime.working_dir), limit=limit, excludes=stays)
     check_code_travels(_modules(spec), contents)
     check_data_travels(job, contents)
     with tempfile.TemporaryDirectory(prefix="orc-package-") as folder:
