@@ -19,6 +19,7 @@ from orchestrator.provision.registry import ClusterRecord
 from orchestrator.provision.request import OBJECT_STORE_BYTES, ClusterRequest
 from orchestrator.run.local_clusters import LOOPBACK_ONLY, TOKEN_VARIABLES
 from orchestrator.run.reap import SESSION_VARIABLE
+from orchestrator.train.device import LOGICAL_GPUS
 
 # Ten processes import Ray on what may be two cores.
 _START_S = 120.0
@@ -34,6 +35,7 @@ _ENVIRONMENT = {
     "RAY_health_check_timeout_ms": "1000",
     "RAY_health_check_failure_threshold": "3",
     "RAY_DASHBOARD_REDACT_RUNTIME_ENV": "1",
+    LOGICAL_GPUS: "1",
 }
 _AUTOSCALING = {"RAY_enable_autoscaler_v2": "1", "RAY_FAKE_CLUSTER": "1"}
 # By these the autoscaler's provider knows the head, which it has not started itself.

@@ -75,13 +75,14 @@ def start(order: NodeOrder) -> RayNode:
         "node_manager_port": 0,
         "object_manager_port": 0,
         "dashboard_agent_listen_port": 0,
-        "runtime_env_dir_name": code_folder(),
     }
     if order.address:
         parameters |= {
             "gcs_address": order.address,
             "redis_address": order.address,
             "include_log_monitor": False,
+            # Not of the head: drivers look for Ray's own name there.
+            "runtime_env_dir_name": code_folder(),
         }
     else:
         parameters |= {

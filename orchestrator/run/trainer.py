@@ -26,6 +26,8 @@ from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.util import placement_group_table, remove_placement_group
 from ray.util.placement_group import PlacementGroup
 
+from orchestrator.run import rendezvous
+
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
 
@@ -145,6 +147,8 @@ def _join(backend: str, rank: int, workers: int, address: str, port: int, timeou
     from ray.train.torch import config  # imports torch, which only the workers are to do
 
     os.environ.update({"MASTER_ADDR": address, "MASTER_PORT": str(port)})
+    if rank == 0:
+        rendezvous.meet_on_loopback(address, port)
     config._set_torch_distributed_env_vars()  # type: ignore[no-untyped-call] # Ray's own
     config._setup_torch_process_group(backend, rank, workers, "env://", timeout_s)
 
@@ -153,6 +157,7 @@ def _leave() -> None:
     from ray.train.torch import config  # as above
 
     config._shutdown_torch(destroy_process_group=True)  # type: ignore[no-untyped-call] # Ray's own
+    rendezvous.leave()
 
 
 def free_places() -> None:

@@ -6,12 +6,11 @@ import warnings
 from collections.abc import Callable
 from functools import partial
 
-import ray.train.torch
 import torch
 
 from orchestrator.checkpoint.space import check_space
 from orchestrator.checkpoint.store import CheckpointStore
-from orchestrator.errors import JobFailedError, SpecError
+from orchestrator.errors import SpecError
 from orchestrator.plan.job import JobPlan
 from orchestrator.redaction.process import hide_environment
 from orchestrator.spec.secrets import hide_secrets_of
@@ -19,6 +18,7 @@ from orchestrator.train.bookkeeping import Bookkeeping
 from orchestrator.train.build import build_parts
 from orchestrator.train.config import WorkerConfig
 from orchestrator.train.context import TrainContext, learning_rate
+from orchestrator.train.device import training_device
 from orchestrator.train.evaluation import Evaluator
 from orchestrator.train.first_rank import FirstRank
 from orchestrator.train.footprint import state_bytes
@@ -46,7 +46,7 @@ def train_worker(config: WorkerConfig) -> None:
     hide_secrets_of(config.plan.spec)
     # Tensors that share a block's memory are read-only, and torch warns of each.
     warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-    state = TrainState(device=_device(training.device))
+    state = TrainState(device=training_device(training.device))
     rank, workers = world()
     sys.stdout.write(rank_mark(rank, workers, config.attempt))
     first_rank = _open_first_rank(config) if rank == 0 else None
@@ -128,20 +128,6 @@ def _train_loop(
             arguments=training.with_,
             root=config.root,
         )
-
-
-def _device(wanted: str) -> torch.device:
-    if wanted == "cpu":
-        return torch.device("cpu")
-    device = ray.train.torch.get_device()
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    elif wanted == "cuda":
-        raise JobFailedError(
-            "training.device is cuda, but this worker was given no GPU",
-            hint="scaling.gpus_per_worker: 1 asks for one",
-        )
-    return device
 
 
 def _open_first_rank(config: WorkerConfig) -> FirstRank:
