@@ -12,6 +12,7 @@ ACTIONS = {
     "up": ("orchestrator.cli.cluster_up", "start a development cluster on this machine"),
     "status": ("orchestrator.cli.cluster_status", "show its nodes, resources and jobs"),
     "node": ("orchestrator.cli.cluster_node", "add, drain or kill a node of it"),
+    "render": ("orchestrator.cli.cluster_render", "write the files of a cluster for a job"),
     "down": ("orchestrator.cli.cluster_down", "end it, with all of its processes"),
 }
 
