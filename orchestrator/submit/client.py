@@ -2,11 +2,13 @@
 
 import logging
 import os
+import shlex
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import requests
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobSubmissionClient
@@ -107,13 +109,15 @@ class JobClient:
             async for text in self._client.tail_job_logs(job):
                 yield text
 
-    def run_beside(self, job: str, entrypoint: str) -> str:
-        """Runs a small command in the environment of a job; returns its number."""
+    def run_beside(self, job: str, arguments: Sequence[str]) -> str:
+        """Runs a command of ours with the Python and the code of a job; returns its number."""
         with self._told():
             details = self._client.get_job_info(job)
+            python, *_ = shlex.split(details.entrypoint)
             environment = details.runtime_env or {}
             brought = {key: environment[key] for key in _SHARED if key in environment}
-            return str(self._client.submit_job(entrypoint=entrypoint, runtime_env=brought))
+            command = shlex.join([python, "-m", "orchestrator", *arguments])
+            return str(self._client.submit_job(entrypoint=command, runtime_env=brought))
 
     def kill(self, job: str) -> bool:
         """Has Ray end a job: SIGTERM, and SIGKILL three seconds later. False where it had ended."""
@@ -136,7 +140,11 @@ class JobClient:
             raise ClusterError(
                 f"the cluster at {url} does not answer", hint=NO_CLUSTER_HINT
             ) from error
-        except (ConnectionError, requests.exceptions.ConnectionError) as error:
+        except (
+            ConnectionError,
+            requests.exceptions.ConnectionError,
+            aiohttp.ClientError,
+        ) as error:
             raise ClusterError(f"no cluster answers at {url}", hint=NO_CLUSTER_HINT) from error
         except (requests.exceptions.RequestException, KeyError, TypeError) as error:
             raise ClusterError(f"what answers at {url} is no dashboard of Ray: {error}") from error

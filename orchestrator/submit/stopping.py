@@ -1,7 +1,6 @@
 """Ends a job, or any run: at a checkpoint, or at once."""
 
 import os
-import shlex
 import signal
 import time
 from collections.abc import Callable
@@ -94,8 +93,7 @@ def _ask_on_cluster(found: Found, *, say: Say, limit_s: float) -> None:
             hint="orchestrator stop --now ends the job without a checkpoint",
         )
     say(f"asking the cluster to stop the run in {job.run_dir}")
-    arguments = ["python", "-m", "orchestrator", "stop", "--", str(job.run_dir)]
-    helper = client.run_beside(job.job, shlex.join(arguments))
+    helper = client.run_beside(job.job, ["stop", "--", str(job.run_dir)])
     if not _until(lambda: not client.status(helper).open, limit_s + _KILLED_S):
         client.kill(helper)
     status = client.status(helper)

@@ -5,10 +5,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from orchestrator.submit.address import choose_target
+from orchestrator.submit.client import JobClient
+from orchestrator.submit.lookup import Found
+from orchestrator.submit.stopping import stop_in_order
 from tests.support.data import write_rows
 from tests.support.jobs import Submitted
 from tests.support.local_clusters import Home, clusters_home
@@ -141,10 +146,27 @@ def test_a_run_without_a_cluster_is_stopped_in_the_same_way(home: Home, job: Pat
     assert run.events("interrupted")
 
 
+def test_a_run_that_is_not_to_be_seen_from_here_is_asked_on_the_cluster(
+    home: Home, job: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = Submitted(home, job, "unseen")
+    one.submit()
+    one.wait_for_step(3)
+    monkeypatch.setenv("ORCHESTRATOR_HOME", str(home.folder))
+    target = replace(choose_target(None, {}), here=False)
+    client = JobClient(target)
+    found = Found(job=client.status("unseen@1"), client=client, directory=None)
+    said: list[str] = []
+    stop_in_order(found, say=said.append)
+    assert said == [f"asking the cluster to stop the run in {one.run.dir}"]
+    assert client.status("unseen@1").word == "interrupted"
+    assert one.run.events("interrupted")
+
+
 def test_mistakes_are_told_before_anything_is_submitted(home: Home, job: Path) -> None:
     one = Submitted(home, job, "mistaken")
     assert "the biggest:\n" in one.submit("--package-limit", "10KiB", code=2)
-    assert 'did you mean "training.epochs"?' in one.submit("--set", "training.epoch=2", code=2)
+    assert 'did you mean "epochs"?' in one.submit("--set", "training.epoch=2", code=2)
     token = job.parent / "token"
     token.write_text("not-it")
     url = str(home.record()["dashboard"])
