@@ -131,9 +131,11 @@ class JobClient:
         try:
             yield
         except AuthenticationError as error:
-            what = "refuses the token" if self.target.token else "wants a token"
+            sent = self.target.token is not None
             raise ClusterError(
-                f"the cluster at {url} {what}",
+                f"the cluster at {url} refuses the token"
+                if sent
+                else f"the cluster at {url} wants a token",
                 hint="RAY_AUTH_TOKEN_PATH names the file with the cluster's token",
             ) from error
         except requests.exceptions.Timeout as error:

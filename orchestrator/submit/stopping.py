@@ -97,7 +97,10 @@ def _ask_on_cluster(found: Found, *, say: Say, limit_s: float) -> None:
     if not _until(lambda: not client.status(helper).open, limit_s + _KILLED_S):
         client.kill(helper)
     status = client.status(helper)
-    if status.word != "finished":
+    if status.word == "finished":
+        # The driver has let go of the run, and its supervisor is about to end.
+        _until(lambda: not _open(found), _KILLED_S)
+    else:
         say(f"that has {status.word}: {client.logs(helper).strip()[-300:]}")
 
 
