@@ -3,6 +3,7 @@
 import json
 import socket
 import zipfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import yaml
 
 from orchestrator.errors import ClusterError, JobFailedError, SpecError
+from orchestrator.redaction.process import forget
 from orchestrator.spec.job import JobSpec
 from orchestrator.spec.load import load_job
 from orchestrator.submit import address
@@ -26,8 +28,10 @@ TASK = "class Task:\n    pass\n"
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("ORCHESTRATOR_HOME", str(tmp_path / "home"))
+    yield
+    forget()  # the tokens and secrets that a test has made up
 
 
 def job(folder: Path, **sections: object) -> JobSpec:
@@ -176,6 +180,21 @@ def test_the_job_runs_the_packed_spec_under_a_supervisor(tmp_path: Path) -> None
     assert there.failure.restart_driver == DRIVER_STARTS
     assert there.runtime.working_dir == str(unpacked)
     assert run_dir_of(there) == submission.run_dir
+
+
+def test_the_value_of_a_variable_does_not_travel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_KEY", "hush-hush-4711")
+    task = {"task": "mine:Task", "with": {"key": "${env:MY_KEY}"}}
+    spec = job(tmp_path, training={**task, "epochs": 1, "global_batch_size": 4})
+    assert spec.training.with_ == {"key": "hush-hush-4711"}
+    with prepared(spec, here=True) as submission:
+        unpacked = _unpack(submission.package, tmp_path / "unpacked")
+        told = json.dumps([submission.entrypoint, dict(submission.metadata)])
+    texts = [told, *(path.read_text() for path in unpacked.rglob("*.*"))]
+    assert not [text for text in texts if "hush" in text]
+    assert "${env:MY_KEY}" in (unpacked / SPEC_FILE).read_text()
 
 
 def test_a_spec_that_wants_no_supervisor_gets_none(tmp_path: Path) -> None:
