@@ -15,8 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the jobs as JSON")
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = (
-        "with --json, a list: job, run, run_dir, status (pending, running, finished, interrupted,\n"
-        "stopped or failed), exit_code, message, started_at and ended_at (Unix time in seconds)"
+        "with --json, a list: job, run, run_dir, status (queued, pending, running, finished,\n"
+        "interrupted, stopped or failed), exit_code, message, started_at and ended_at (Unix time, in\n"
+        "seconds)"
     )
 
 
@@ -28,10 +29,12 @@ def run(args: argparse.Namespace) -> int:
     """
     from orchestrator.submit.address import choose_target
     from orchestrator.submit.client import JobClient
+    from orchestrator.submit.queue_runner import queued
     from orchestrator.submit.render import job_json, render_jobs
 
     client = JobClient(choose_target(args.address, os.environ))
-    jobs = list(reversed(client.jobs()))
+    there = client.jobs()
+    jobs = [*reversed(queued(there)), *reversed(there)]
     if args.json:
         say(json.dumps([job_json(job) for job in jobs], indent=2))
     else:

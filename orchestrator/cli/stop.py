@@ -3,6 +3,7 @@
 import argparse
 import os
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.cli.job_arguments import add_address
@@ -35,6 +36,9 @@ def run(args: argparse.Namespace) -> int:
     from orchestrator.submit.lookup import look_up
     from orchestrator.submit.stopping import at_work, stop_in_order, stop_now
 
+    if _taken_out(args):
+        say(f"{args.name} is out of the queue")
+        return 0
     found = look_up(args.name, address=args.address, storage=args.storage, environ=os.environ)
     if found.job is not None and not found.job.open:
         found = replace(found, job=None)  # what may be at work is a driver of this machine
@@ -44,6 +48,21 @@ def run(args: argparse.Namespace) -> int:
     (stop_now if args.now else stop_in_order)(found, say=say)
     say(f"{args.name} has stopped{_checkpoint(found)}")
     return 0
+
+
+def _taken_out(args: argparse.Namespace) -> bool:
+    """Whether a job of that name waited in the storage's queue, and now does not."""
+    from orchestrator.submit.queue import QUEUE_DIR, Queue
+
+    queue = Queue(Path(args.storage) / QUEUE_DIR)
+    if not queue.folder.is_dir():
+        return False
+    with queue.locked():
+        for entry in queue.entries():
+            if entry.submission.run == args.name:
+                queue.remove(entry)
+                return True
+    return False
 
 
 def _checkpoint(found: "Found") -> str:

@@ -7,6 +7,7 @@ import os
 from orchestrator.cli.following import follow_job
 from orchestrator.cli.job_arguments import add_address
 from orchestrator.cli.output import say
+from orchestrator.cli.queueing import enqueue, queue_options
 from orchestrator.cli.spec_arguments import add_spec_arguments, load_spec
 from orchestrator.errors import SpecError
 from orchestrator.units import format_bytes, parse_byte_size
@@ -32,6 +33,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=DEFAULT_LIMIT,
         help=f"how much of the working directory may travel; by default {DEFAULT_LIMIT}",
     )
+    parser.add_argument(
+        "--queue", action="store_true", help="let it wait until no more than --at-most jobs run"
+    )
+    parser.add_argument(
+        "--priority",
+        metavar="N",
+        default="0",
+        help="in the queue, the higher the sooner; by default 0, from -1000 to 1000",
+    )
+    parser.add_argument(
+        "--at-most",
+        metavar="N",
+        help="how many jobs may run at once; kept, and 1 at first",
+    )
     parser.add_argument("--json", action="store_true", help="print the job as JSON")
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = (
@@ -47,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
         OrchestratorError: why it is not, or with --follow the cluster is gone.
     """
     limit = _limit(args.package_limit)
+    priority, at_most = queue_options(args)
     spec = load_spec(args)
     # Only here: Ray takes a second to import, and a mistake in the spec is told before.
     from orchestrator.submit.address import choose_target
@@ -57,6 +73,10 @@ def run(args: argparse.Namespace) -> int:
     client = JobClient(target)
     with prepared(spec, here=target.here, fresh=args.fresh, limit=limit) as submission:
         size = submission.package.stat().st_size
+        if args.queue:
+            return enqueue(
+                client, submission, priority=priority, at_most=at_most, as_json=args.json
+            )
         handle = client.submit(submission)
     if args.json:
         say(json.dumps({"run": handle.run, "job": handle.job, "address": target.url}))

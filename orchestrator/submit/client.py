@@ -3,7 +3,7 @@
 import logging
 import os
 import shlex
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from ray.job_submission import JobSubmissionClient
 from orchestrator.errors import ClusterError, JobFailedError
 from orchestrator.run.cluster import environment_kept
 from orchestrator.submit.address import NO_CLUSTER_HINT, Target
-from orchestrator.submit.status import JobStatus, job_status
+from orchestrator.submit.status import ENTRY_KEY, JobStatus, job_status
 from orchestrator.submit.submission import Submission
 
 if TYPE_CHECKING:
@@ -60,8 +60,11 @@ class JobClient:
                 os.environ.pop(name, None)
             self._client = _bounded(target.url, headers, answer_s)
 
-    def submit(self, submission: Submission) -> JobHandle:
+    def submit(self, submission: Submission, *, entry: str | None = None) -> JobHandle:
         """Submits a job; of two at once for the same run one is refused.
+
+        Args:
+            entry: its number in a queue.
 
         Raises:
             JobFailedError: the run is being trained by another job.
@@ -76,7 +79,10 @@ class JobClient:
                         entrypoint=submission.entrypoint,
                         submission_id=job,
                         runtime_env=dict(submission.runtime_env),
-                        metadata=dict(submission.metadata),
+                        metadata={
+                            **submission.metadata,
+                            **({} if entry is None else {ENTRY_KEY: entry}),
+                        },
                     )
             except ClusterError as error:
                 # Somebody was quicker: whether for the same run is to be seen.
@@ -84,6 +90,17 @@ class JobClient:
                     continue
                 raise
             return JobHandle(job=job, run=submission.run)
+
+    def submit_helper(self, name: str, entrypoint: str, *, metadata: Mapping[str, str]) -> str:
+        """Submits a job that trains no run; returns its number."""
+        with self._told():
+            return str(
+                self._client.submit_job(
+                    entrypoint=entrypoint,
+                    submission_id=_next_number(name, self.jobs()),
+                    metadata=dict(metadata),
+                )
+            )
 
     def jobs(self) -> Sequence[JobStatus]:
         """All jobs that were submitted to the cluster, the oldest first."""

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-JobWord = Literal["pending", "running", "finished", "interrupted", "stopped", "failed"]
+JobWord = Literal["queued", "pending", "running", "finished", "interrupted", "stopped", "failed"]
 
 RUN_KEY = "orchestrator.run"
 RUN_DIR_KEY = "orchestrator.run_dir"
+ENTRY_KEY = "orchestrator.queue_entry"
+QUEUE_KEY = "orchestrator.queue"
 """What a job of ours says of itself in its metadata."""
 
 _INTERRUPTED = 130
@@ -33,6 +35,8 @@ class JobStatus:
         exit_code: of the job's command, None as long as there is none, or where it was killed.
         message: what the cluster says about it.
         started_at: Unix time in seconds; so is ended_at.
+        entry: its number in the queue that it came from.
+        queue: the folder of the queue that it runs, of the job that does.
     """
 
     job: str
@@ -43,6 +47,8 @@ class JobStatus:
     message: str | None = None
     started_at: float | None = None
     ended_at: float | None = None
+    entry: str | None = None
+    queue: Path | None = None
 
     @property
     def open(self) -> bool:
@@ -87,4 +93,6 @@ def job_status(
         message=message,
         started_at=None if started_ms is None else started_ms / 1000,
         ended_at=None if ended_ms is None else ended_ms / 1000,
+        entry=about.get(ENTRY_KEY),
+        queue=Path(about[QUEUE_KEY]) if QUEUE_KEY in about else None,
     )

@@ -56,3 +56,15 @@ class Submitted:
         """Waits for the job's end; returns how it ended."""
         self.wait("end", lambda: self.status()["job"]["status"] not in {"pending", "running"})
         return str(self.status()["job"]["status"])
+
+    def wait_for_end_of_queue(self) -> str:
+        """Waits for the end of a job that may still be in the queue; returns how it ended."""
+        self.wait_quietly("start", lambda: (self.run.dir / "events.jsonl").exists())
+        return self.wait_for_end()
+
+    def wait_quietly(self, what: str, condition: Callable[[], bool]) -> None:
+        """Waits for something before there is a job."""
+        deadline = time.monotonic() + 2 * LIMIT_S
+        while not condition():
+            assert time.monotonic() < deadline, f"no {what} of {self.name}"
+            time.sleep(0.2)
