@@ -11,6 +11,7 @@ from orchestrator.labels import PREPROCESSING, TRAINING
 from orchestrator.provision.alone import LOCK_FILE, alone_with
 from orchestrator.provision.autoscaling import autoscaler_config
 from orchestrator.provision.launch import start_head, start_nodes
+from orchestrator.provision.members import wait_for
 from orchestrator.provision.registry import ClusterRecord, recorded
 from orchestrator.provision.report import report_node_types
 from orchestrator.provision.request import ClusterRequest
@@ -104,6 +105,8 @@ def _start(
     if roles:
         say(f"starting {len(roles)} nodes")
         start_nodes(started, roles, request)
+    # An autoscaler starts the least that it may have by itself.
+    wait_for(started, 1 + request.cpu_nodes.least + request.gpu_nodes.least)
     # Only now: whoever finds it can use it.
     started.write()
     return started

@@ -28,6 +28,7 @@ from orchestrator.run.reap import living
 
 _ANSWER_S = 10.0
 _GONE_S = 30.0
+_COME_S = 120.0
 _LOOK_EVERY_S = 0.2
 # As many letters of a node's number as tell nodes apart for people; the last ones, as an autoscaler
 # counts its nodes from the end.
@@ -92,6 +93,23 @@ def _check_listening(address: str) -> None:
     """Ray's client would try for most of a minute where nobody listens any more."""
     host, _, port = address.rpartition(":")
     socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()
+
+
+def wait_for(record: ClusterRecord, count: int) -> None:
+    """Waits until a cluster has so many nodes, the head among them.
+
+    Raises:
+        ClusterError: it does not get them.
+    """
+    until = time.monotonic() + _COME_S
+    while (there := len(members(record))) < count:
+        if time.monotonic() > until:
+            raise ClusterError(
+                f'the cluster "{record.name}" has {there} nodes after {_COME_S:.0f} s,'
+                f" wanted {count}",
+                hint="a machine that is busy may need longer; fewer nodes need less",
+            )
+        time.sleep(_LOOK_EVERY_S)
 
 
 def add(record: ClusterRecord, role: str) -> NodeStarted:

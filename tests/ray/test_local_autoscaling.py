@@ -18,7 +18,7 @@ ray.init(address=sys.argv[1], log_to_driver=False)
 @ray.remote(num_cpus=1)
 class Held:
     def where(self): return ray.get_runtime_context().get_node_labels()["role"]
-kinds = [{"label_selector": {"role": "preprocessing"}}, {"num_gpus": 1}]
+kinds = [{"label_selector": {"role": "preprocessing"}}] * 2 + [{"num_gpus": 1}]
 held = [Held.options(**kind).remote() for kind in kinds]
 print(sorted(ray.get([each.where.remote() for each in held])), flush=True)
 sys.stdin.read()
@@ -27,14 +27,15 @@ sys.stdin.read()
 
 @pytest.mark.timeout(400)
 def test_nodes_come_with_work_and_leave_without() -> None:
+    least = ["head", "preprocessing"]
     with clusters_home() as home:
         done = home.orchestrator(
-            "cluster", "up", "--autoscale", "--cpu-nodes", "0..2", "--gpu-nodes", "0..1",
-            "--idle-timeout", "5s",
+            "cluster", "up", "--autoscale", "--cpu-nodes", "1..2", "--gpu-nodes", "0..1",
+            "--cpus-per-node", "1", "--idle-timeout", "5s",
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         record = home.record()
-        assert home.roles() == ["head"]
+        assert home.roles() == least
         environment = {
             **os.environ,
             "RAY_AUTH_MODE": "token",
@@ -46,9 +47,11 @@ def test_nodes_come_with_work_and_leave_without() -> None:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
         ) as work:  # fmt: skip
             assert work.stdout is not None
-            assert work.stdout.readline().strip() == "['preprocessing', 'training']"
-            assert home.roles() == ["head", "preprocessing", "training"]
+            assert (
+                work.stdout.readline().strip() == "['preprocessing', 'preprocessing', 'training']"
+            )
+            assert home.roles() == [*least, "preprocessing", "training"]
             work.communicate()
-        wait_for(lambda: home.roles() == ["head"], what="the idle nodes leave")
+        wait_for(lambda: home.roles() == least, what="the idle nodes leave")
         assert home.orchestrator("cluster", "down").returncode == 0
         assert processes_of(record) == []
