@@ -16,8 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = (
         "with --json, a list: job, run, run_dir, status (queued, pending, running, finished,\n"
-        "interrupted, stopped or failed), exit_code, message, started_at and ended_at (Unix time, in\n"
-        "seconds)"
+        "interrupted, stopped or failed), exit_code, message, started_at and ended_at (Unix time,\n"
+        "in seconds)"
     )
 
 
