@@ -14,6 +14,7 @@ from orchestrator import __version__
 from orchestrator.cli.output import complain, say
 from orchestrator.errors import OrchestratorError
 from orchestrator.redaction.process import hide_environment
+from orchestrator.submit.secret_file import take_secret_file
 
 # Verb -> module and one line of help. Only the module of the chosen verb is imported: that is
 # what keeps `--help` and `validate` free of ray and torch.
@@ -66,6 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     hide_environment(os.environ)
     try:
+        if arguments[:1] == ["run"]:
+            take_secret_file(os.environ)
         return _run(arguments)
     except OrchestratorError as error:
         complain(f"{'interrupted' if error.exit_code == INTERRUPTED else 'error'}: {error}")

@@ -28,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="start over; the run of this name is kept as NAME.old-001, or the next free number",
     )
     parser.add_argument(
+        "--trust", action="store_true", help="let the spec add the packages of runtime.pip"
+    )
+    parser.add_argument(
         "--package-limit",
         metavar="SIZE",
         default=DEFAULT_LIMIT,
@@ -71,7 +74,9 @@ def run(args: argparse.Namespace) -> int:
 
     target = choose_target(args.address, os.environ)
     client = JobClient(target)
-    with prepared(spec, here=target.here, fresh=args.fresh, limit=limit) as submission:
+    with prepared(
+        spec, here=target.here, fresh=args.fresh, trust=args.trust, limit=limit
+    ) as submission:
         size = submission.package.stat().st_size
         if args.queue:
             return enqueue(

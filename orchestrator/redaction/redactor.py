@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus
 
+from orchestrator.redaction.names import reference
 from orchestrator.redaction.uris import HIDDEN, redact_uris
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ LEAST = 6
 
 
 class Redactor:
-    """Replaces the values of variables by `${env:NAME}`, and other secrets by `***`.
+    """Replaces values of variables by `${env:NAME}`, of files likewise, other secrets by `***`.
 
     A reader who has the variables then still understands a path that one of them is a part of.
     """
@@ -26,7 +27,7 @@ class Redactor:
         for credential in sorted(credentials):
             stand_ins |= dict.fromkeys(_forms(credential), HIDDEN)
         for name, value in sorted(variables.items()):
-            stand_ins |= dict.fromkeys(_forms(value), f"${{env:{name}}}")
+            stand_ins |= dict.fromkeys(_forms(value), reference(name))
         # A variable's name may hold the value of one, which is then not to be written either.
         self._stand_ins = {
             form: HIDDEN if any(other in stand_in for other in stand_ins) else stand_in

@@ -15,7 +15,7 @@ _USER = re.compile(
 )
 _PARAMETER = re.compile(r"(?P<name>[?&;#][\w.%-]+)=(?P<value>[^\s&;#\"'<>)\]]+)")
 # What stands for a secret already.
-_STAND_INS = re.compile(r"(?:\$\{env:\w+\}|\*\*\*|:)+")
+_STAND_INS = re.compile(r"(?:\$\{(?:env:\w+|file:[^}]*)\}|\*\*\*|:)+")
 # Here a container stands where other URIs have a user.
 _CONTAINERS = frozenset({"abfs", "abfss", "wasb", "wasbs"})
 

@@ -26,6 +26,7 @@ from orchestrator.run.autoscaling import cluster_config, nodes_to_come
 from orchestrator.run.local_clusters import as_client_of
 from orchestrator.run.nodes import node_of
 from orchestrator.spec.runtime import RuntimeSpec
+from orchestrator.spec.variables import hidden_variables, open_variables
 
 # Ray's defaults notice a dead worker after two seconds and move workers into a folder of Ray's. The
 # start has no timeout of Ray's: a lack of room in the cluster is told and bounded by our own watch.
@@ -163,9 +164,20 @@ def code_environment(runtime: RuntimeSpec, environ: Mapping[str, str]) -> dict[s
     brought = _brought_by_job(environ)
     theirs = brought.get("env_vars") or {}
     assert isinstance(theirs, Mapping)
-    variables = {name: environ[name] for name in ENVIRONMENT if name not in theirs}
-    code = {} if "working_dir" in brought else {"working_dir": runtime.working_dir}
-    return {"env_vars": variables, **code}
+    wanted = {name: environ[name] for name in ENVIRONMENT} | open_variables(runtime.env)
+    environment: dict[str, object] = {
+        "env_vars": {name: value for name, value in wanted.items() if name not in theirs}
+    }
+    if "working_dir" not in brought:
+        environment["working_dir"] = runtime.working_dir
+    if hidden := hidden_variables(runtime.env):
+        # All who may talk to the cluster can read `env_vars`. Secrets travel as what a function
+        # remembers, which each worker calls as it starts.
+        def set_variables() -> None:
+            os.environ.update(hidden)
+
+        environment["worker_process_setup_hook"] = set_variables
+    return environment
 
 
 def in_job(environ: Mapping[str, str]) -> bool:

@@ -1,5 +1,6 @@
 """From a spec to a plan: resolves the user's code, indexes the data, looks at the cluster."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,7 +13,7 @@ from orchestrator.errors import SpecError
 from orchestrator.plan.index import DatasetIndex, join_indexes
 from orchestrator.plan.job import JobPlan, build_plan
 from orchestrator.plan.resources import ClusterCapacity
-from orchestrator.run.cluster import capacity_of
+from orchestrator.run.cluster import capacity_of, environment_kept
 from orchestrator.spec.check import check_symbols
 from orchestrator.spec.dataset import TrainSpec
 from orchestrator.spec.job import JobSpec
@@ -36,7 +37,10 @@ def plan_job(spec: JobSpec, *, capacity: ClusterCapacity | None = None) -> JobPl
     root = Path(spec.runtime.working_dir).resolve()
     data_root = Path(spec.runtime.data_root).resolve()
     check_symbols(spec, root)
-    fitted = _resolve(spec, root)
+    with environment_kept():
+        # The user's code may ask for them as it is imported.
+        os.environ.update(spec.runtime.env)
+        fitted = _resolve(spec, root)
     dataset = spec.dataset
     validation = None
     if dataset.validation is not None:

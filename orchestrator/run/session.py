@@ -45,7 +45,8 @@ def ray_session(
             environment_kept(),
             as_client_of(runtime.address),
         ):
-            os.environ.update({**ENVIRONMENT, **os.environ, SESSION_VARIABLE: session.mark})
+            os.environ.update({**ENVIRONMENT, **os.environ, **runtime.env})
+            os.environ[SESSION_VARIABLE] = session.mark
             try:
                 if runtime.address == "local":
                     start_embedded(runtime, capacity, session.folder, log_to_driver=log_to_driver)

@@ -1,21 +1,25 @@
-"""Variables of the environment inside texts: `${env:NAME}`."""
+"""What texts of a spec take from outside: `${env:NAME}`, or what a file says: `${file:PATH}`."""
 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 
+from orchestrator.redaction.names import FILE, reference
 from orchestrator.spec.tree import Node
 
 # `$${` stands for a plain `${`; what looks like a variable and is none is a mistake.
 _REFERENCE = re.compile(r"\$\$\{|\$\{([^}]*)\}?")
-_VARIABLE = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)")
+_VARIABLE = re.compile(r"env:(?P<variable>[A-Za-z_][A-Za-z0-9_]*)|(?P<file>file:/[^}\x00]+)")
+# A secret is short; whatever is longer was named by mistake.
+_LARGEST_FILE = 1 << 16
 
 
 class Unfilled(Mapping[str, str]):
     """An environment that leaves each variable as it is written, for who wants no value of one."""
 
     def __getitem__(self, name: str) -> str:
-        return f"${{env:{name}}}"
+        return reference(name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(())
@@ -34,10 +38,37 @@ def interpolate(node: Node, environ: Mapping[str, str]) -> tuple[Node, list[str]
 
 
 def names_in(text: str) -> Iterator[str]:
-    """The names of the variables in a text, as it was written."""
+    """The names of the variables in a text, as it was written; of a file, "file:" and its path."""
     for match in _REFERENCE.finditer(text):
         if match[1] is not None and (variable := _VARIABLE.fullmatch(match[1])):
-            yield variable[1]
+            yield variable["variable"] or variable["file"]
+
+
+def value_of(name: str, environ: Mapping[str, str]) -> str:
+    """What a variable, or a file, stands for; the end of a file's last line is none of it.
+
+    Raises:
+        KeyError: There is no such variable.
+        ValueError: The file cannot be used, and why.
+    """
+    if not name.startswith(FILE) or isinstance(environ, Unfilled):
+        return environ[name]
+    path = Path(name.removeprefix(FILE))
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_FILE + 1)
+        if len(content) > _LARGEST_FILE:
+            raise ValueError(f"{path} is larger than 64KiB, wanted a file with one secret")
+        value = content.decode("utf-8").rstrip("\r\n")
+    except OSError as error:
+        raise ValueError(
+            f"{path} cannot be read: {error.strerror}; it has to be there wherever the spec is read"
+        ) from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is no text in UTF-8") from None
+    if not value or "\0" in value:
+        raise ValueError(f"{path} is empty" if not value else f"{path} is no text")
+    return value
 
 
 def escape(text: str) -> str:
@@ -58,7 +89,7 @@ def _interpolate(node: Node, environ: Mapping[str, str], problems: list[str]) ->
 
 
 def _filled(node: Node, text: str, environ: Mapping[str, str], problems: list[str]) -> Node:
-    def value_of(match: re.Match[str]) -> str:
+    def filled(match: re.Match[str]) -> str:
         if match[0] == "$${":
             return "${"
         variable = _VARIABLE.fullmatch(match[1]) if match[0].endswith("}") else None
@@ -66,12 +97,16 @@ def _filled(node: Node, text: str, environ: Mapping[str, str], problems: list[st
             shown = match[0][:60]
             problems.append(
                 f'{node.where}: "{shown}" is no variable; write "${{env:NAME}}" for one, '
-                'or "$${" for the characters "${"'
+                '"${file:/PATH}" for what a file says, or "$${" for the characters "${"'
             )
-        elif variable[1] not in environ:
-            problems.append(f"{node.where}: the environment variable {variable[1]} is not set")
-        else:
-            return environ[variable[1]]
+            return ""
+        name = variable["variable"] or variable["file"]
+        try:
+            return value_of(name, environ)
+        except KeyError:
+            problems.append(f"{node.where}: the environment variable {name} is not set")
+        except ValueError as error:
+            problems.append(f"{node.where}: {error}")
         return ""
 
-    return replace(node, value=_REFERENCE.sub(value_of, text), written=text)
+    return replace(node, value=_REFERENCE.sub(filled, text), written=text)

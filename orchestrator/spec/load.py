@@ -14,7 +14,7 @@ from orchestrator.spec.explain import explain, place
 from orchestrator.spec.job import JobSpec
 from orchestrator.spec.overrides import Override, apply_override, parse_override
 from orchestrator.spec.schema import json_schema
-from orchestrator.spec.secrets import hide_secrets, variables_of
+from orchestrator.spec.secrets import hide_secrets, variables_of, written_secrets
 from orchestrator.spec.tree import Node, PathPart, Where, descend, failure, merge, plain
 from orchestrator.spec.yaml_reader import read_yaml_file
 
@@ -78,6 +78,8 @@ def read_job(
         spec = JobSpec.model_validate(plain(tree), by_alias=True, by_name=False)
     except ValidationError as error:
         raise failure(explain(error, tree, json_schema())) from None
+    if secrets := written_secrets(tree):
+        raise failure(secrets)
     spec = _with_absolute_working_dir(spec, tree, path).with_variables(variables)
     return LoadedJob(spec=spec, tree=tree)
 

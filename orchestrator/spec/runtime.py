@@ -1,16 +1,25 @@
-"""Where the job runs."""
+"""Where the job runs, and in which environment."""
 
 import os
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
-from orchestrator.spec.base import Auto, Count, SpecModel, Text
+from orchestrator.spec.base import Auto, Count, SpecModel, Text, one_or_more, problem
+from orchestrator.spec.requirements import check_requirement
+from orchestrator.spec.variables import problem_of_name
 from orchestrator.units import ByteSize
+
+Requirement = Annotated[
+    Text,
+    AfterValidator(check_requirement),
+    Field(json_schema_extra={"format": "requirement"}),
+]
 
 
 class RuntimeSpec(SpecModel):
-    """The Ray cluster and the directory of the user's code."""
+    """The Ray cluster, the directory of the user's code, and what its processes find there."""
 
     address: Text = Field(
         default="local",
@@ -34,6 +43,32 @@ class RuntimeSpec(SpecModel):
         description="Directory that paths of data and the storage are relative to, where it is not "
         "that of the code; itself relative to runtime.working_dir, which null stands for.",
     )
+
+    env: dict[str, Text] = Field(
+        default={},
+        description="Variables of the job's processes. A secret is written as ${env:NAME} or "
+        "${file:/PATH}.",
+    )
+    pip: Annotated[
+        tuple[Requirement, ...],
+        BeforeValidator(one_or_more, json_schema_input_type=tuple[Requirement, ...] | Requirement),
+    ] = Field(
+        default=(),
+        description="Packages that a submitted job adds to those of its cluster; "
+        "`submit` wants --trust for them, and `run` leaves them to its own environment.",
+    )
+    excludes: tuple[Text, ...] = Field(
+        default=(),
+        description="What `submit` leaves out of runtime.working_dir, as in a .gitignore.",
+    )
+
+    @field_validator("env")
+    @classmethod
+    def _names_may_be_set(cls, env: dict[str, str]) -> dict[str, str]:
+        for name in env:
+            if (wrong := problem_of_name(name)) is not None:
+                raise problem(wrong, at=name)
+        return env
 
     @property
     def data_root(self) -> str:

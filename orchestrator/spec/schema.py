@@ -16,7 +16,8 @@ A job spec is one YAML file. Unknown keys are errors. Besides the fields below:
 
 * `extends: other.yaml` at the top lays this file over another one, whose path is relative to this
   file. Mappings merge, lists and single values replace; a section with another `type` replaces too.
-* `${env:NAME}` inside a text stands for a variable of the environment; `$${` stands for `${`.
+* `${env:NAME}` inside a text stands for a variable of the environment, `${file:/PATH}` for what a
+  file says, less the end of its last line; `$${` stands for `${`.
 * `--set a.b.c=value` on the command line changes one value; items of lists go by number
   (`transforms.0.with.shift=2`), and `null` takes a value away.
 * A bare text stands for the `type` of a shuffle, an optimizer or a schedule, and for the `use` of a

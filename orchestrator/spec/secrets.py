@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from orchestrator.redaction.names import is_secret_name
+from orchestrator.redaction.names import is_secret_name, reference
 from orchestrator.redaction.process import hide
 from orchestrator.redaction.uris import credentials_in
-from orchestrator.spec.environment import names_in
-from orchestrator.spec.tree import Node, PathPart, Plain
+from orchestrator.spec.environment import names_in, value_of
+from orchestrator.spec.tree import Node, PathPart, Plain, descend
+from orchestrator.spec.variables import is_setting, plain_secrets
 
 if TYPE_CHECKING:
     from orchestrator.spec.job import JobSpec
@@ -30,11 +31,27 @@ def variables_of(tree: Node, environ: Mapping[str, str]) -> dict[str, str]:
     found = {}
     for node, path in _texts(tree, ()):
         for name in names_in(node.written or ""):
-            value = environ[name]
-            passed = is_free(str(node.value), path) and not _is_setting(value)
-            if (passed or is_secret_name(name)) and value != f"${{env:{name}}}":
+            value = value_of(name, environ)
+            passed = is_free(str(node.value), path) and not is_setting(value)
+            if (passed or is_secret_name(name)) and value != reference(name):
                 found[name] = value
     return found
+
+
+def written_secrets(tree: Node) -> list[str]:
+    """A line for each secret of `runtime.env` that was written into the spec itself."""
+    node, complete = descend(tree, ("runtime", "env"))
+    items = node.value if complete and isinstance(node.value, dict) else {}
+    written = {
+        name: item.value
+        for name, item in items.items()
+        if isinstance(item.value, str) and item.written is None
+    }
+    return [
+        f"{items[name].where}: runtime.env.{name}: its name says that it is a secret, which is not "
+        f'to stand in a spec; write "${{env:{name}}}", or "${{file:/PATH}}"'
+        for name in plain_secrets(written.items())
+    ]
 
 
 def hide_secrets(spec: Plain, variables: Mapping[str, str]) -> None:
@@ -69,11 +86,3 @@ def _plain_texts(value: Plain) -> Iterator[str]:
                 yield from _plain_texts(item)
         case str():
             yield value
-
-
-def _is_setting(value: str) -> bool:
-    try:
-        float(value)
-    except ValueError:
-        return value.lower() in {"true", "false"}
-    return True

@@ -14,6 +14,7 @@ _FORMATS = {
     "step-interval": 'an interval such as "100 steps" or "2 epochs"',
     "duration-text": 'a duration such as "30s" or "1h30m"',
     "byte-size": 'a size such as "64MiB" or "1GB"',
+    "requirement": 'an exact pin such as "einops==0.8.1", or a requirements file ending in .txt',
     "reference": 'a reference such as "package.module:attribute"',
     "job-name": "a name of 1 to 63 letters, digits, dots, underscores and hyphens "
     "that starts with a letter or a digit",

@@ -1,5 +1,6 @@
 """A job on its way to a cluster: its package, its command, what it says of itself."""
 
+import secrets
 import shlex
 import sys
 import tempfile
@@ -9,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orchestrator.checkpoint.files import storage_errors
 from orchestrator.spec.dump import dump_job
 from orchestrator.spec.job import JobSpec
+from orchestrator.submit.environment import runtime_environment, secret_variables
 from orchestrator.submit.package import DEFAULT_LIMIT, SPEC_FILE, contents_of, write_package
 from orchestrator.submit.placing import (
     check_code_travels,
@@ -19,6 +22,7 @@ from orchestrator.submit.placing import (
     run_dir_of,
     stays_in_place,
 )
+from orchestrator.submit.secret_file import write_secret_file
 from orchestrator.submit.status import RUN_DIR_KEY, RUN_KEY
 from orchestrator.symbols.find import find_module
 
@@ -59,6 +63,7 @@ def prepared(
     *,
     here: bool,
     fresh: bool = False,
+    trust: bool = False,
     limit: int = DEFAULT_LIMIT,
     excludes: Sequence[str] = (),
 ) -> Iterator[Submission]:
@@ -67,6 +72,7 @@ def prepared(
     Args:
         here: whether the cluster sees this machine's files.
         fresh: the job is to start the run over.
+        trust: the spec may add packages to the job's environment.
         limit: bytes that may travel.
         excludes: patterns of what does not.
 
@@ -74,19 +80,43 @@ def prepared(
         SpecError: it cannot be packed, or would not find its data.
     """
     job = _supervised(placed(spec, here=here))
-    stays = (*excludes, *stays_in_place(spec, here=here))
+    stays = (*spec.runtime.excludes, *excludes, *stays_in_place(spec, here=here))
     contents = contents_of(Path(spec.runtime.working_dir), limit=limit, excludes=stays)
     check_code_travels(_modules(spec), contents)
     check_data_travels(job, contents)
     with tempfile.TemporaryDirectory(prefix="orc-package-") as folder:
         package = write_package(contents, dump_job(job), Path(folder) / "package.zip")
-        yield Submission(
-            run=spec.name,
-            run_dir=run_dir_of(job),
-            entrypoint=shlex.join(_command(here=here, fresh=fresh)),
-            package=package,
-            runtime_env={"working_dir": str(package)},
-        )
+        with _secrets(spec, run_dir_of(job), here=here) as secret_file:
+            yield Submission(
+                run=spec.name,
+                run_dir=run_dir_of(job),
+                entrypoint=shlex.join(_command(here=here, fresh=fresh)),
+                package=package,
+                runtime_env=runtime_environment(
+                    spec, trust=trust, package=package, secret_file=secret_file
+                ),
+            )
+
+
+@contextmanager
+def _secrets(spec: JobSpec, run_dir: Path, *, here: bool) -> Iterator[Path | None]:
+    """The file with the job's secrets, beside its run; gone where the job is not submitted.
+
+    A cluster elsewhere cannot read it: there the variables have to be in its own environment.
+    """
+    variables = secret_variables(spec)
+    if not (variables and here):
+        yield None
+        return
+    with storage_errors("make", run_dir.parent):
+        run_dir.parent.mkdir(parents=True, exist_ok=True)
+    number = secrets.token_hex(4)
+    file = write_secret_file(run_dir.parent / f".{spec.name}.{number}.secrets", variables)
+    try:
+        yield file
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise
 
 
 def _command(*, here: bool, fresh: bool) -> list[str]:

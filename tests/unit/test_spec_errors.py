@@ -95,7 +95,7 @@ CASES = [
     ('runtime: {working_dir: "a\\0b"}', 'x.yaml:8:24: runtime.working_dir: got "a\\u0000b", wanted '
      "text without the character NUL"),
     ("runtime:", "x.yaml:8:9: runtime: got null, wanted a mapping with the keys address, cpus, "
-     "object_store, working_dir, data_dir"),
+     "object_store, working_dir, data_dir, env, pip, excludes"),
 ]  # fmt: skip
 
 
