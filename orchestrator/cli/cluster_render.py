@@ -7,9 +7,16 @@ from orchestrator import __version__
 from orchestrator.checkpoint.files import storage_errors
 from orchestrator.cli.output import say
 from orchestrator.cli.spec_arguments import add_spec_arguments, load_spec
+from orchestrator.provision.clouds import render_aws, render_azure, render_gcp
 from orchestrator.provision.kuberay import render_kuberay, render_raycluster
 
-PROVIDERS = {"kuberay": render_kuberay, "kuberay-cluster": render_raycluster}
+PROVIDERS = {
+    "aws": render_aws,
+    "azure": render_azure,
+    "gcp": render_gcp,
+    "kuberay": render_kuberay,
+    "kuberay-cluster": render_raycluster,
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--provider",
         required=True,
         choices=sorted(PROVIDERS),
-        help="kuberay: a run as a RayJob; kuberay-cluster: a cluster that stays",
+        help="a cloud, for `ray up`; kuberay: a run as a RayJob; kuberay-cluster: a RayCluster",
     )
     parser.add_argument(
         "--image",
