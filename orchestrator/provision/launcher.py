@@ -1,4 +1,4 @@
-"""Files for Ray's cluster launcher: a small head, CPU nodes for preprocessing, GPU nodes for training.
+"""Files for Ray's cluster launcher: a small head, CPU nodes to preprocess, GPU nodes to train.
 
 Whatever depends on the account (groups, networks, projects) stands in them as CHANGE-ME: Ray's own
 defaults for it would open SSH to everybody.
@@ -60,7 +60,7 @@ def launcher_config(
     """
     most = {
         PREPROCESSING: _preprocessing_nodes(spec, machines),
-        TRAINING: _training(spec, machines),
+        TRAINING: _training_nodes(spec, machines),
     }
     kinds = {PREPROCESSING: machines.preprocessing, TRAINING: machines.training}
     workers = {
@@ -99,7 +99,8 @@ def launcher_config(
         "head_start_ray_commands": [
             "ray stop",
             f"{_RAY} RAY_enable_autoscaler_v2=1 ray start --head --port=6379"
-            " --dashboard-host=127.0.0.1 --num-cpus=0 --autoscaling-config=~/ray_bootstrap_config.yaml",
+            " --dashboard-host=127.0.0.1 --num-cpus=0"
+            " --autoscaling-config=~/ray_bootstrap_config.yaml",
             # So that jobs are planned before a node is there.
             f"{_RAY} python -m orchestrator.provision.report ~/ray_bootstrap_config.yaml"
             ' "$(hostname -I | cut -d" " -f1):6379"',
@@ -116,7 +117,7 @@ def dumped(header: str, config: Config) -> str:
     return header + yaml.safe_dump(config, sort_keys=False, width=100)
 
 
-def _training(spec: JobSpec, machines: Machines) -> int:
+def _training_nodes(spec: JobSpec, machines: Machines) -> int:
     """Nodes for the most training workers, as many to a node as it has room for."""
     scaling, machine = spec.scaling, machines.training
     shares = [machine.cpus / scaling.cpus_per_worker]
