@@ -28,6 +28,7 @@ def test_the_own_loop_of_the_guide_trains(tmp_path: Path) -> None:
     assert carry_out(ROOT / "docs" / "own-loop.md", tmp_path) > 2
 
 
+@pytest.mark.slow
 def test_a_cluster_on_this_machine_is_made_as_its_page_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ from tests.support.data import write_rows
 from tests.support.local_clusters import LOOPBACK, clusters_home, listening, processes_of
 from tests.support.runs import Run, write_job
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
 def test_a_job_finds_the_token_by_the_address_and_stays_on_loopback(

@@ -68,6 +68,7 @@ def test_a_followed_job_shows_what_it_prints_and_ends_as_it_ends(home: Home, job
     assert "already finished" in here.complete("training.with.step_s=0")
 
 
+@pytest.mark.slow
 def test_a_job_that_fails_gives_its_exit_code(home: Home, job: Path) -> None:
     done = home.orchestrator(
         "submit", str(job), "--name", "fails", "--follow", "--set", "dataset.train.paths=gone"
@@ -112,6 +113,7 @@ def test_a_stopped_job_has_saved_and_the_next_one_goes_on_to_the_same_bits(
     assert "rank 1 of 2 begins, attempt 2" in stored
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_a_followed_job_alone_and_now_ends_it(home: Home, job: Path) -> None:
     one = Submitted(home, job, "left")
     follower = subprocess.Popen(
@@ -134,6 +136,7 @@ def test_ctrl_c_leaves_a_followed_job_alone_and_now_ends_it(home: Home, job: Pat
     assert one.status()["job"]["status"] == "stopped"
 
 
+@pytest.mark.slow
 def test_a_run_without_a_cluster_is_stopped_in_the_same_way(home: Home, job: Path) -> None:
     run = Run(job, "alone")
     driver = run.start()
@@ -146,6 +149,7 @@ def test_a_run_without_a_cluster_is_stopped_in_the_same_way(home: Home, job: Pat
     assert run.events("interrupted")
 
 
+@pytest.mark.slow
 def test_a_run_that_is_not_to_be_seen_from_here_is_asked_on_the_cluster(
     home: Home, job: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
