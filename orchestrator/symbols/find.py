@@ -4,7 +4,9 @@ import ast
 import difflib
 import hashlib
 import os
+import site
 import sys
+import sysconfig
 from collections.abc import Iterable, Sequence
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -15,7 +17,7 @@ from orchestrator.symbols.syntax import Symbol, bound_names, find_name
 
 
 def find_symbol(reference: str, root: Path) -> Symbol:
-    """Finds what a reference names, looking in `root` first, then where Python looks.
+    """Finds what a reference names, looking in `root` first, then among installed packages.
 
     Raises:
         SpecError: The reference is malformed, or its module or attribute does not exist.
@@ -46,17 +48,17 @@ def symbol_fingerprint(reference: str, root: Path) -> str:
 
 
 def find_module(reference: str, root: Path) -> Path:
-    """The source file of a reference's module.
+    """The source file of a reference's module: in `root`, or in an installed package.
 
     Raises:
-        SpecError: The reference is malformed, or there is no such file.
+        SpecError: The reference is malformed, or there is no such file in either.
     """
     try:
         check_reference(reference)
     except ValueError as error:
         raise SpecError(f"{reference}: {error}") from None
     parts = reference.partition(":")[0].split(".")
-    places: Sequence[str] = [str(root), *sys.path]
+    places: Sequence[str] = [str(root), *installed_places()]
     origin: str | None = None
     for depth, part in enumerate(parts):
         # The last part alone: with a dotted name, namespace packages would ask for their parents
@@ -66,11 +68,45 @@ def find_module(reference: str, root: Path) -> Path:
             raise SpecError(_missing_module(reference, ".".join(parts[: depth + 1]), places))
         origin = found.origin
         places = list(found.submodule_search_locations or ())
+        _check_inside(reference, root, [*places, *([] if origin is None else [origin])])
         if depth < len(parts) - 1 and not places:
             raise SpecError(f"{reference}: {origin} is a module, not a package with modules in it")
-    if origin is None or not origin.endswith(".py"):
+    if origin is None or not origin.endswith(".py") or root.is_file():
         raise SpecError(f"{reference}: {origin or places[0]} is no Python source file")
     return Path(origin)
+
+
+def installed_places() -> list[str]:
+    """Where packages are installed; a folder that only a variable or a process adds is none."""
+    places = [*site.getsitepackages(), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
+    if site.ENABLE_USER_SITE:
+        places.append(site.getusersitepackages())
+    return list(dict.fromkeys(places))
+
+
+def imported_from(module: str) -> Path | None:
+    """The file that an import of a module would run now; nothing is imported to find it."""
+    places: Sequence[str] = sys.path
+    origin = None
+    for part in module.split("."):
+        found = PathFinder.find_spec(part, places)
+        if found is None:
+            return None
+        origin, places = found.origin, list(found.submodule_search_locations or ())
+    return None if origin is None else Path(origin)
+
+
+def _check_inside(reference: str, root: Path, paths: Iterable[str]) -> None:
+    """Refuses what only a link brings into the folder of the user's code."""
+    real = Path(os.path.realpath(root))
+    allowed = [real, *(Path(os.path.realpath(place)) for place in installed_places())]
+    for path in paths:
+        target = Path(os.path.realpath(path))
+        if not any(target.is_relative_to(place) for place in allowed):
+            raise SpecError(
+                f"{reference}: {path} leads to {target}, outside of runtime.working_dir and of the"
+                " installed packages"
+            )
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -90,7 +126,7 @@ def _missing_module(reference: str, module: str, places: Sequence[str]) -> str:
         else []
     )
     absent = "" if is_folder else ", which is no folder,"
-    elsewhere = " and where Python looks for modules" if "." not in module else ""
+    elsewhere = " and among the installed packages" if "." not in module else ""
     return (
         f'{reference}: no module "{module}": looked for {name}.py and {name}/__init__.py '
         f"in {folder}{absent}{elsewhere}{nearest(name, siblings)}"

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 from orchestrator.errors import SpecError
-from orchestrator.symbols.find import find_module, nearest
+from orchestrator.symbols.find import find_module, imported_from, nearest
 from orchestrator.symbols.frames import user_trace
 
 
@@ -20,6 +20,12 @@ def resolve_symbol(reference: str, root: Path) -> object:
     module_name, _, name = reference.partition(":")
     if sys.path[:1] != [str(root)]:
         sys.path.insert(0, str(root))
+    first = imported_from(module_name)
+    if module_name not in sys.modules and first is not None and not first.samefile(file):
+        raise SpecError(
+            f"{reference}: {first} comes first where Python looks, and {file} was meant",
+            hint="it lies in a folder of PYTHONPATH or of sys.path; take that away, or rename one",
+        )
     module = _import(reference, module_name, root)
     loaded = getattr(module, "__file__", None)
     if loaded is None or not Path(loaded).samefile(file):

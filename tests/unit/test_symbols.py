@@ -1,6 +1,7 @@
 """Finding and importing user code."""
 
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -154,7 +155,7 @@ def test_the_job_folder_comes_before_installed_packages(root: Path) -> None:
         ("package.code:shfit", 'shfit: .*code.py has no "shfit"; did you mean "shift"'),
         ("package.coed:shift", 'no module "package.coed": looked for coed.py and .* in .*package; '
                                'did you mean "code"'),
-        ("pakcage.code:shift", 'no module "pakcage": .* and where Python looks .* "package"'),
+        ("pakcage.code:shift", 'no module "pakcage": .* and among the installed .* "package"'),
         ("package.code.deeper:shift", "code.py is a module, not a package"),
         ("package:shift", "package is no Python source file"),
         ("package.broken:shift", "broken.py:2: not valid Python"),
@@ -177,6 +178,64 @@ def test_resolving_imports_from_the_job_folder(root: Path) -> None:
     assert callable(function)
     assert function(3) == 3
     assert sys.path[0] == str(root)
+
+
+def test_folders_of_the_process_are_no_installed_packages(
+    root: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    write(elsewhere, "user_code_p.py", "raise RuntimeError('imported')\nf = 1\n")
+    monkeypatch.syspath_prepend(elsewhere)
+    monkeypatch.chdir(elsewhere)
+    for look in (find_symbol, resolve_symbol):
+        with pytest.raises(SpecError, match='no module "user_code_p"'):
+            look("user_code_p:f", root)
+
+
+@pytest.mark.parametrize(
+    ("reference", "link", "target"),
+    [
+        ("user_code_l:f", "user_code_l.py", "user_code_l.py"),
+        ("package_l.code:f", "package_l", "package_l"),
+        ("namespace_l.code:f", "namespace_l/code.py", "user_code_l.py"),
+        ("half_l.code:f", "half_l/__init__.py", "user_code_l.py"),
+    ],
+)
+def test_a_link_out_of_the_folder_is_not_followed(
+    root: Path, tmp_path_factory: pytest.TempPathFactory, reference: str, link: str, target: str
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    for name in ("user_code_l.py", "package_l/__init__.py", "package_l/code.py"):
+        write(elsewhere, name, "raise RuntimeError('imported')\nf = 1\n")
+    write(root, "half_l/code.py", "f = 1\n")
+    (root / link).parent.mkdir(exist_ok=True)
+    (root / link).symlink_to(elsewhere / target)
+    for look in (find_symbol, resolve_symbol):
+        with pytest.raises(SpecError, match=r"outside of runtime\.working_dir"):
+            look(reference, root)
+
+
+def test_a_module_that_would_be_imported_instead_never_runs(
+    root: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed, shadow = (tmp_path_factory.mktemp(name) for name in ("installed", "shadow"))
+    write(installed, "user_code_s.py", "f = 1\n")
+    write(shadow, "user_code_s.py", "raise RuntimeError('imported')\nf = 2\n")
+    monkeypatch.setattr("site.getsitepackages", lambda: [str(installed)])
+    monkeypatch.syspath_prepend(installed)
+    monkeypatch.syspath_prepend(shadow)
+    assert find_symbol("user_code_s:f", root).file == installed / "user_code_s.py"
+    with pytest.raises(SpecError, match="comes first where Python looks"):
+        resolve_symbol("user_code_s:f", root)
+
+
+def test_a_zip_file_is_no_folder_of_code(root: Path) -> None:
+    with zipfile.ZipFile(root / "code.zip", "w") as archive:
+        archive.writestr("user_code_z.py", "raise RuntimeError('imported')\nf = 1\n")
+    for look in (find_symbol, resolve_symbol):
+        with pytest.raises(SpecError):
+            look("user_code_z:f", root / "code.zip")
+    assert "user_code_z" not in sys.modules
 
 
 def test_an_import_error_names_the_line_of_the_users_code(root: Path) -> None:
