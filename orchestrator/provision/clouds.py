@@ -12,21 +12,22 @@ from orchestrator.provision.launcher import (
 )
 from orchestrator.spec.job import JobSpec
 
-_AWS = Machines(
+AWS = Machines(
     head=Machine(name="m6i.xlarge", cpus=4),
     preprocessing=Machine(name="c6i.4xlarge", cpus=16),
     training=Machine(name="g5.xlarge", cpus=4, gpus=1),
 )
-_GCP = Machines(
+GCP = Machines(
     head=Machine(name="n2-standard-4", cpus=4),
     preprocessing=Machine(name="n2-highcpu-16", cpus=16),
     training=Machine(name="g2-standard-4", cpus=4, gpus=1),
 )
-_AZURE = Machines(
+AZURE = Machines(
     head=Machine(name="Standard_D4s_v5", cpus=4),
     preprocessing=Machine(name="Standard_F16s_v2", cpus=16),
     training=Machine(name="Standard_NC4as_T4_v3", cpus=4, gpus=1),
 )
+MACHINES = {"aws": AWS, "azure": AZURE, "gcp": GCP}
 # Deep Learning AMI of us-west-2, as Ray 2.60 names it.
 _AMI = "ami-0a2b85e15b7c0ac34"
 
@@ -59,11 +60,11 @@ def render_aws(spec: JobSpec, *, image: str) -> str:
         spec,
         provider={"type": "aws", "region": "us-west-2", "cache_stopped_nodes": False},
         auth={"ssh_user": "ubuntu"},
-        machines=_AWS,
+        machines=AWS,
         node_configs={
-            HEAD: node(_AWS.head),
-            PREPROCESSING: node(_AWS.preprocessing, spot=True),
-            TRAINING: node(_AWS.training),
+            HEAD: node(AWS.head),
+            PREPROCESSING: node(AWS.preprocessing, spot=True),
+            TRAINING: node(AWS.training),
         },
         image=image,
     )
@@ -109,11 +110,11 @@ def render_gcp(spec: JobSpec, *, image: str) -> str:
             "use_internal_ips": True,
         },
         auth={"ssh_user": "ubuntu"},
-        machines=_GCP,
+        machines=GCP,
         node_configs={
-            HEAD: node(_GCP.head),
-            PREPROCESSING: node(_GCP.preprocessing, spot=True),
-            TRAINING: node(_GCP.training),
+            HEAD: node(GCP.head),
+            PREPROCESSING: node(GCP.preprocessing, spot=True),
+            TRAINING: node(GCP.training),
         },
         image=image,
     )
@@ -146,11 +147,11 @@ def render_azure(spec: JobSpec, *, image: str) -> str:
             "use_internal_ips": True,
         },
         auth={"ssh_user": "ubuntu"},
-        machines=_AZURE,
+        machines=AZURE,
         node_configs={
-            HEAD: node(_AZURE.head),
-            PREPROCESSING: node(_AZURE.preprocessing, spot=True),
-            TRAINING: node(_AZURE.training),
+            HEAD: node(AZURE.head),
+            PREPROCESSING: node(AZURE.preprocessing, spot=True),
+            TRAINING: node(AZURE.training),
         },
         image=image,
     )

@@ -59,8 +59,8 @@ def launcher_config(
         image: container image with the package and the job's code.
     """
     most = {
-        PREPROCESSING: _preprocessing_nodes(spec, machines),
-        TRAINING: _training_nodes(spec, machines),
+        PREPROCESSING: preprocessing_nodes(spec, machines),
+        TRAINING: training_nodes(spec, machines),
     }
     kinds = {PREPROCESSING: machines.preprocessing, TRAINING: machines.training}
     workers = {
@@ -117,7 +117,7 @@ def dumped(header: str, config: Config) -> str:
     return header + yaml.safe_dump(config, sort_keys=False, width=100)
 
 
-def _training_nodes(spec: JobSpec, machines: Machines) -> int:
+def training_nodes(spec: JobSpec, machines: Machines) -> int:
     """Nodes for the most training workers, as many to a node as it has room for."""
     scaling, machine = spec.scaling, machines.training
     shares = [machine.cpus / scaling.cpus_per_worker]
@@ -126,7 +126,7 @@ def _training_nodes(spec: JobSpec, machines: Machines) -> int:
     return math.ceil(scaling.most_workers / max(1, int(min(shares))))
 
 
-def _preprocessing_nodes(spec: JobSpec, machines: Machines) -> int:
+def preprocessing_nodes(spec: JobSpec, machines: Machines) -> int:
     """Nodes for the largest pool; some, where the spec leaves that open."""
     pool = spec.scaling.preprocessing
     if pool.workers == "auto":
