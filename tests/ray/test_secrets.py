@@ -34,13 +34,14 @@ def test_planted_secrets_are_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyP
     code = tmp_path / "code"
     code.mkdir()
     (code / "leaky.py").write_text(LEAKY)
+    (code / "my_task.py").write_text("from tests.support.task import SmallTask\n")
     given = {"token": "${env:MY_API_TOKEN}", "uri": f"s3://anna:{PASSWORD}@bucket/x?token={TOKEN}"}
     job = write_job(
         tmp_path / "job.yaml",
         runtime={"working_dir": str(code)},
         dataset={"train": {"paths": str(tmp_path / "${env:DATA_PLACE}" / "train")}},
         transforms=[{"use": "leaky:leak", "with": given}],
-        training={"epochs": 1},
+        training={"task": "my_task:SmallTask", "epochs": 1},
     )
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     run = Run(job, "kept")

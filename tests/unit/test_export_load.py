@@ -60,7 +60,8 @@ except ImportError:
 def run(tmp_path: Path) -> RunDirectory:
     """A run with checkpoints of the steps 10, 20 and 30, each with weights of its own."""
     code = tmp_path / "code"
-    (code / "tests").mkdir(parents=True)
+    code.mkdir()
+    (code / "my_task.py").write_text("from tests.support.task import SmallTask\n")
     (code / "mine.py").write_text(CODE)
     spec = JobSpec.model_validate(
         {
@@ -68,7 +69,7 @@ def run(tmp_path: Path) -> RunDirectory:
             "dataset": {"train": {"paths": "data"}},
             "transforms": ["mine:Shift"],
             "training": {
-                "task": "tests.support.task:SmallTask",
+                "task": "my_task:SmallTask",
                 "epochs": 1,
                 "global_batch_size": 8,
             },
