@@ -107,11 +107,14 @@ format: $(STAMP) ## Rewrite the sources as `make lint` wants them
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
-docs: $(STAMP) ## Write docs/spec.md and docs/job.schema.json anew from the spec models
+docs: $(STAMP) ## Write docs/spec.md, docs/job.schema.json and cluster/ anew from the models
 	$(BIN)/orchestrator schema --markdown > docs/spec.md.new
 	mv docs/spec.md.new docs/spec.md
 	$(BIN)/orchestrator schema > docs/job.schema.json.new
 	mv docs/job.schema.json.new docs/job.schema.json
+	for cloud in aws azure gcp; do $(BIN)/orchestrator cluster render jobs/flights.yaml --provider $$cloud --out cluster/$$cloud.yaml; done
+	$(BIN)/orchestrator cluster render jobs/flights.yaml --provider kuberay --out cluster/kuberay/rayjob.yaml
+	$(BIN)/orchestrator cluster render jobs/flights.yaml --provider kuberay-cluster --out cluster/kuberay/raycluster.yaml
 
 clean: ## Remove .venv, the prepared data and caches; the runs stay
 	rm -rf .venv .venv-moto $(DIGITS) $(FLIGHTS) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
