@@ -44,7 +44,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --editable '.[digits,flights,dev]'
 	@touch $@
 
-# The S3 server of the tests, apart: botocore wants an older python-dateutil than ours.
+# The AWS of the tests, apart: botocore wants an older python-dateutil than ours.
 $(MOTO): constraints-moto.txt | $(STAMP)
 	$(BIN)/python -m venv .venv-moto
 	.venv-moto/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints-moto.txt 'moto[s3,server]'
@@ -65,7 +65,7 @@ test: lint types layers test-unit test-ray chaos-quick ## All checks and all tes
 test-unit: $(STAMP) ## Tests without Ray, network or GPU
 	$(PYTEST) tests/unit tests/architecture -m "not slow" -n auto --dist loadfile
 
-test-ray: $(STAMP) ## Tests on an embedded Ray, but the slow ones
+test-ray: $(STAMP) $(MOTO) ## Tests on an embedded Ray, but the slow ones
 	$(PYTEST) tests/ray -m "not slow"
 
 chaos-quick: $(STAMP) $(MOTO) ## Tests that kill processes, but the slow ones
