@@ -8,6 +8,7 @@ from tests.support.docs import ROOT, carry_out
 from tests.support.local_clusters import clusters_home
 
 
+@pytest.mark.slow
 def test_the_tutorial_can_be_begun(tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
     first_run = ".venv/bin/orchestrator run my_project/job.yaml"

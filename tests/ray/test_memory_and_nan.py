@@ -40,6 +40,7 @@ def test_a_worker_without_room_for_its_rows_takes_smaller_pieces_and_remembers(j
 
 
 @pytest.mark.parametrize("late", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_a_run_rewinds_and_leaves_out_the_step_that_spoilt_it(
     late: bool, job: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -86,6 +86,7 @@ def test_a_run_that_is_killed_while_it_saves_goes_on_to_the_same_bits(
     assert assert_exact_run(run.dir) == 2
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_with_other_workers_and_not_from_damage(
     job: Path, undisturbed: Run
 ) -> None:

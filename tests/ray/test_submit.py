@@ -78,6 +78,7 @@ def test_a_job_that_fails_gives_its_exit_code(home: Home, job: Path) -> None:
     assert "the job fails@1 has failed" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_stopped_job_has_saved_and_the_next_one_goes_on_to_the_same_bits(
     home: Home, job: Path
 ) -> None:
