@@ -95,6 +95,16 @@ def test_every_route_of_the_agents_wants_the_token(home: Home) -> None:
         check(f"http://{agent}", found)
 
 
+def test_the_agents_of_runtime_environments_want_the_token(home: Home) -> None:
+    # Each node's agent writes down where it listens; it logs no routes.
+    session = Path(str(home.record()["session"]))
+    ports = {int(path.read_text()) for path in session.rglob("runtime_env_agent_port*")}
+    assert len(ports) >= 2
+    names = ("get_or_create_runtime_env", "delete_runtime_env_if_possible", "get_runtime_envs_info")
+    for port in ports:
+        assert check(f"http://127.0.0.1:{port}", {("POST", f"/{name}") for name in names}) == set()
+
+
 def test_a_browser_may_look_and_not_act(home: Home) -> None:
     base, right = str(home.record()["dashboard"]), f"Bearer {home.token()}"
     browser = {"Authorization": right, "User-Agent": "Mozilla/5.0"}
